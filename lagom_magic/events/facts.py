@@ -1,0 +1,275 @@
+"""Facts: what has happened in a run, one frozen dataclass each, as they stand in `events.jsonl`.
+
+The driver appends them, and every view (tables, reload, resume, a display in another process) is a fold of
+them. Fields keep their names on the wire, in the journal and in TypeScript.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any, ClassVar
+
+#: A hyperparameter's value: whatever JSON can hold.
+HParams = dict[str, Any]
+#: Metric name → number; nan and ±inf are written as "nan", "inf", "-inf" in JSON.
+Metrics = dict[str, float]
+
+
+class TrialState(StrEnum):
+    """Where a trial stands; the last four are final."""
+
+    WAITING = "WAITING"
+    RUNNING = "RUNNING"
+    COMPLETE = "COMPLETE"
+    PRUNED = "PRUNED"
+    FAILED = "FAILED"
+    STOPPED = "STOPPED"
+
+    @property
+    def is_final(self) -> bool:
+        return self not in (TrialState.WAITING, TrialState.RUNNING)
+
+
+class RunState(StrEnum):
+    """Where a run stands; the last three are final."""
+
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    COMPLETE = "COMPLETE"
+    STOPPED = "STOPPED"
+    FAILED = "FAILED"
+
+    @property
+    def is_final(self) -> bool:
+        return self not in (RunState.STARTING, RunState.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class TrialError:
+    """Why a trial failed: `kind` is the exception's class name, or SIGKILL, TIMEOUT, LOST, NO_METRIC, NAN …"""
+
+    kind: str
+    message: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something that happened; subclasses set `type`."""
+
+    type: ClassVar[str] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted(Fact):
+    """First line of a journal."""
+
+    type: ClassVar[str] = "run_started"
+    run_id: str
+    experiment: str
+    kind: str  # hpo | run (ablate and train later)
+    n_trials: int | None
+    n_workers: int
+    metric: str | None
+    direction: str  # max | min
+    sampler: str
+    pruner: str
+    seed: int | None
+    hparam_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRegistered(Fact):
+    """A worker dialled in and passed the token; `incarnation` counts the starts of its slot from 1."""
+
+    type: ClassVar[str] = "worker_registered"
+    worker_id: int
+    incarnation: int
+    host: str
+    pid: int
+    gpus: tuple[str, ...] = ()
+    python: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLost(Fact):
+    """A worker's connection ended before it was told to shut down."""
+
+    type: ClassVar[str] = "worker_lost"
+    worker_id: int
+    incarnation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrialStarted(Fact):
+    """A trial was handed to a worker."""
+
+    type: ClassVar[str] = "trial_started"
+    trial_id: int
+    attempt: int
+    worker_id: int
+    hparams: HParams
+    budget: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MetricReported(Fact):
+    """One `reporter.broadcast`."""
+
+    type: ClassVar[str] = "metric_reported"
+    trial_id: int
+    attempt: int
+    worker_id: int
+    step: int
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class TrialEnded(Fact):
+    """The end of one attempt; `state` is final. `metric` is the value that counts (None without one)."""
+
+    type: ClassVar[str] = "trial_ended"
+    trial_id: int
+    attempt: int
+    worker_id: int
+    state: TrialState
+    metrics: Metrics = field(default_factory=dict)
+    metric: float | None = None
+    duration_s: float = 0.0
+    error: TrialError | None = None
+    warnings: tuple[str, ...] = ()
+    #: Files that follow, relative to the trial's folder (`artifacts/…` or `files/…`).
+    files: tuple[str, ...] = ()
+    #: What the function returned beyond numbers and files: key → repr.
+    values: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRequeued(Fact):
+    """An attempt was lost or failed, and the trial waits for its next attempt."""
+
+    type: ClassVar[str] = "trial_requeued"
+    trial_id: int
+    attempt: int  # the attempt that comes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileStored(Fact):
+    """A file of a trial has arrived whole under the trial's folder."""
+
+    type: ClassVar[str] = "file_stored"
+    trial_id: int
+    attempt: int
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed(Fact):
+    """Something a person should read above the table (fewer slots than asked for, lines dropped …)."""
+
+    type: ClassVar[str] = "noticed"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded(Fact):
+    """Last line of a journal."""
+
+    type: ClassVar[str] = "run_ended"
+    state: RunState
+    reason: str = ""
+
+
+FACTS: dict[str, type[Fact]] = {
+    fact.type: fact
+    for fact in (
+        RunStarted,
+        WorkerRegistered,
+        WorkerLost,
+        TrialStarted,
+        MetricReported,
+        TrialEnded,
+        TrialRequeued,
+        FileStored,
+        Noticed,
+        RunEnded,
+    )
+}
+
+_SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+
+
+def number_to_json(value: float) -> float | str:
+    """The number, or 'nan', 'inf', '-inf', which JSON lacks."""
+    if value != value:
+        return "nan"
+    if value in (math.inf, -math.inf):
+        return "inf" if value > 0 else "-inf"
+    return value
+
+
+def number_from_json(value: float | str) -> float:
+    """The number that `number_to_json` wrote.
+
+    Raises:
+        ValueError: for any other text.
+    """
+    if isinstance(value, str):
+        if value not in _SPECIAL:
+            raise ValueError(f"{value!r} is no number; allowed: a number, 'nan', 'inf', '-inf'")
+        return _SPECIAL[value]
+    return value
+
+
+_NAMES: dict[type[Fact], tuple[str, ...]] = {fact: tuple(f.name for f in fields(fact)) for fact in FACTS.values()}
+
+
+def to_record(fact: Fact) -> dict[str, Any]:
+    """The fact as a JSON-able dict with its `type`; `seq` and `time` are added by the journal."""
+    record: dict[str, Any] = {"type": fact.type}
+    for name in _NAMES[type(fact)]:
+        value = getattr(fact, name)
+        if name == "metrics":
+            value = {key: number_to_json(number) for key, number in value.items()}
+        elif name == "metric" and isinstance(value, float):
+            value = number_to_json(value)
+        elif name == "error" and value is not None:
+            value = {"kind": value.kind, "message": value.message, "traceback": value.traceback}
+        record[name] = value
+    return record
+
+
+def from_record(record: Mapping[str, Any]) -> Fact:
+    """The fact that `to_record` wrote; unknown fields are ignored, so newer journals can be read.
+
+    Raises:
+        ValueError: when `type` is unknown or a field is missing or of the wrong form.
+    """
+    cls = FACTS.get(record.get("type", ""))
+    if cls is None:
+        raise ValueError(f"unknown event type {record.get('type')!r}; known: {', '.join(FACTS)}")
+    values = {name: record[name] for name in _NAMES[cls] if name in record}
+    try:
+        if "metrics" in values:
+            values["metrics"] = {str(key): number_from_json(number) for key, number in values["metrics"].items()}
+        if cls in (TrialEnded, RunEnded):
+            states: type[StrEnum] = TrialState if cls is TrialEnded else RunState
+            values["state"] = states(values["state"])
+        if cls is TrialEnded:
+            if values.get("metric") is not None:
+                values["metric"] = number_from_json(values["metric"])
+            if values.get("error") is not None:
+                values["error"] = TrialError(**values["error"])
+        for name in ("gpus", "warnings", "files", "hparam_names"):
+            if name in values:
+                values[name] = tuple(values[name])
+        return cls(**values)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"malformed {cls.type} event: {error}") from error
