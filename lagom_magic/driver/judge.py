@@ -1,0 +1,73 @@
+"""Which number of a trial counts, and whether it is one: the rules of the metric, without any state."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from lagom_magic.errors import nearest
+from lagom_magic.events.facts import Metrics, TrialEnded, TrialError, TrialState
+
+#: What a training function's plain number is called.
+PLAIN = "metric"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A trial's end as the driver sees it.
+
+    Attributes:
+        ended: with `metric` set, or turned to FAILED with the reason.
+        run_error: set when the whole run cannot go on: no trial will ever have the metric.
+    """
+
+    ended: TrialEnded
+    run_error: str = ""
+
+
+def reported_value(metrics: Metrics, metric: str | None) -> float | None:
+    """The number of one report that counts for pruning; None when the report is about something else."""
+    if metric is not None and metric in metrics:
+        return metrics[metric]
+    if metric is None and len(metrics) == 1:
+        return next(iter(metrics.values()))
+    return None
+
+
+def judge(ended: TrialEnded, metric: str | None, last_report: Metrics, *, was_seen: bool) -> Verdict:
+    """Whether a trial that its worker calls COMPLETE is so.
+
+    Args:
+        ended: as the worker sent it, state COMPLETE.
+        metric: the metric that counts, None = the only number.
+        last_report: what the trial broadcast last, name → number; counts when it returned no number.
+        was_seen: whether an earlier trial had the metric.
+    """
+    metrics = ended.metrics or last_report
+    if not metrics:
+        returned = ", ".join(f"{key}={text}" for key, text in ended.values.items()) or "nothing"
+        return _failed(ended, "NO_METRIC", f"it returned no number (but {returned}) and broadcast none")
+    if metric is None and len(metrics) > 1:
+        names = ", ".join(metrics)
+        message = (
+            f"it returned several numbers ({names}) and no one is named. "
+            f"Say which counts: `--maximize {next(iter(metrics))}` or `--minimize {next(iter(metrics))}`."
+        )
+        return _failed(ended, "NO_METRIC", message, stops_run=not was_seen)
+    name = next(iter(metrics)) if metric is None else metric
+    if name not in metrics:
+        # a plain return value is the metric, whatever its name
+        if list(metrics) == [PLAIN]:
+            metrics = {name: metrics[PLAIN]}
+        else:
+            message = f"the metric {name!r} is not among what it returned: {', '.join(metrics)}.{nearest(name, metrics)}"
+            return _failed(ended, "NO_METRIC", message, stops_run=not was_seen)
+    value = metrics[name]
+    if math.isnan(value):
+        return _failed(ended, "NAN", f"{name} is nan")
+    return Verdict(replace(ended, metrics=metrics, metric=value))
+
+
+def _failed(ended: TrialEnded, kind: str, message: str, *, stops_run: bool = False) -> Verdict:
+    failed = replace(ended, state=TrialState.FAILED, error=TrialError(kind, message))
+    return Verdict(failed, f"trial {ended.trial_id}: {message}" if stops_run else "")

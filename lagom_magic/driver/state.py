@@ -1,0 +1,428 @@
+"""The machine that decides what every worker does next; run by the driver's shell, and by tests without one.
+
+No socket, thread, file or clock is inside: facts and inputs go in, commands come out, and the same sequence
+gives the same commands. The pruner is part of it, being a pure function of the reports; the sampler is not,
+because asking it may take seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from dataclasses import dataclass, field, replace
+
+from lagom_magic.driver import inputs
+from lagom_magic.driver.judge import PLAIN, judge, reported_value
+from lagom_magic.driver.plan import RunPlan
+from lagom_magic.events import commands, facts
+from lagom_magic.events.commands import Command
+from lagom_magic.events.facts import HParams, Metrics, RunState, TrialEnded, TrialError, TrialState
+from lagom_magic.search.base import EXHAUSTED, Pruner
+
+#: How often a slot's worker is started again.
+MAX_RESTARTS = 3
+#: Ask ahead when asking costs more than this share of a trial.
+_ASK_AHEAD_SHARE = 0.01
+
+
+@dataclass(slots=True)
+class _Trial:
+    hparams: HParams
+    budget: int | None
+    attempt: int = 1
+    state: TrialState = TrialState.WAITING
+    worker_id: int = 0
+    n_losses: int = 0
+    n_failures: int = 0
+    is_pruned: bool = False
+    last_report: Metrics = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Slot:
+    incarnation: int = 1
+    is_registered: bool = False
+    is_gone: bool = False
+    n_restarts: int = 0
+    trial_id: int | None = None
+
+
+class DriverState:
+    """Decides what every worker does next. Change it only through `start` and `handle`."""
+
+    def __init__(self, plan: RunPlan, pruner: Pruner) -> None:
+        self._plan = plan
+        self._pruner = pruner
+        #: Every trial that was suggested; ids are dense from 0.
+        self.trials: dict[int, _Trial] = {}
+        #: Trials in state WAITING, in the order in which they will start.
+        self._waiting: deque[int] = deque()
+        #: {worker_id: slot}; a slot's `trial_id` is its RUNNING trial.
+        self.slots = {worker_id: _Slot() for worker_id in range(1, plan.n_workers + 1)}
+        self._is_asking = False
+        self._is_exhausted = False
+        #: The sampler said WAIT: ask again after the next end.
+        self._sampler_waits = False
+        self._metric_was_seen = False
+        self._n_failed = 0
+        self._n_final = 0
+        self._n_complete = 0
+        self._ask_cost_s = 0.0
+        self._mean_duration_s: float | None = None
+        #: Set once the run goes towards its end: its final state and why.
+        self._ending: tuple[RunState, str] | None = None
+        self._is_draining = False
+        self.state = RunState.STARTING
+
+    @property
+    def reason(self) -> str:
+        """Why the run ended, or is about to; '' for a plain end."""
+        return self._ending[1] if self._ending else ""
+
+    @property
+    def ending_state(self) -> RunState | None:
+        """The state towards which the run goes; None while it goes on."""
+        return self._ending[0] if self._ending else None
+
+    def start(self) -> list[Command]:
+        """The first commands of the run."""
+        plan = self._plan
+        started = facts.RunStarted(
+            plan.run_id,
+            plan.experiment,
+            plan.kind,
+            plan.n_trials,
+            plan.n_workers,
+            plan.metric,
+            plan.direction,
+            plan.sampler,
+            plan.pruner,
+            plan.seed,
+            plan.hparam_names,
+        )
+        workers = [commands.StartWorker(worker_id, 1) for worker_id in self.slots]
+        return [commands.Record(started), *workers, *self._next()]
+
+    def handle(self, event: facts.Fact | inputs.Input) -> list[Command]:
+        """The commands that follow from one more event; [] after the end of the run."""
+        if self.state.is_final:
+            return []
+        return [*self._react(event), *self._next()]
+
+    def _react(self, event: facts.Fact | inputs.Input) -> list[Command]:
+        match event:
+            case facts.MetricReported():
+                return self._on_report(event)
+            case facts.TrialEnded():
+                return self._on_trial_ended(event)
+            case facts.FileStored() | facts.Noticed():
+                return [commands.Record(event)]
+            case inputs.Suggested():
+                return self._on_suggested(event)
+            case inputs.NotSuggested(answer=answer):
+                self._is_asking = False
+                self._is_exhausted = self._is_exhausted or answer is EXHAUSTED
+                self._sampler_waits = answer is not EXHAUSTED
+                return []
+            case inputs.SamplerFailed(message=message):
+                self._is_asking = False
+                return self._begin_end(RunState.FAILED, f"the sampler failed: {message}")
+            case facts.WorkerRegistered():
+                return self._on_registered(event)
+            case facts.WorkerLost():
+                return self._on_lost(event)
+            case inputs.WorkerLeft(worker_id=worker_id):
+                self.slots[worker_id].is_registered = False
+                return []
+            case inputs.WorkerExited():
+                return self._on_exited(event)
+            case inputs.ClusterUnfit(reason=reason):
+                return self._begin_end(RunState.FAILED, reason)
+            case inputs.SlotsShort(shortage=shortage):
+                return [commands.Record(facts.Noticed(shortage))]
+            case inputs.StopRequested(reason=reason):
+                return self._begin_end(RunState.STOPPED, reason)
+            case inputs.TimeIsUp(timeout_s=timeout_s):
+                return self._on_time_is_up(timeout_s)
+            case inputs.PatienceEnded():
+                return self._on_patience_ended()
+        raise AssertionError(f"no rule for {event!r}")
+
+    # trials
+
+    def _on_suggested(self, event: inputs.Suggested) -> list[Command]:
+        self._is_asking = False
+        self._ask_cost_s = event.cost_s
+        hparams = {**self._plan.fixed_hparams, **event.suggestion.hparams}
+        self.trials[event.trial_id] = _Trial(hparams, event.suggestion.budget)
+        if self._ending:  # never started: it leaves no trace
+            self.trials[event.trial_id].state = TrialState.STOPPED
+            self._n_final += 1
+        else:
+            self._waiting.append(event.trial_id)
+        return []
+
+    def _on_report(self, event: facts.MetricReported) -> list[Command]:
+        trial = self._running(event.trial_id, event.attempt)
+        if trial is None:
+            return []
+        trial.last_report = event.metrics
+        result: list[Command] = [commands.Record(event)]
+        value = reported_value(event.metrics, self._plan.metric)
+        if value is None and list(event.metrics) == [PLAIN]:
+            value = event.metrics[PLAIN]
+        if value is None or trial.is_pruned or self._ending:
+            return result
+        if self._pruner.report(event.trial_id, event.step, value):
+            trial.is_pruned = True
+            result.append(commands.PruneTrial(trial.worker_id, event.trial_id, event.attempt))
+        return result
+
+    def _on_trial_ended(self, event: TrialEnded) -> list[Command]:
+        trial = self._running(event.trial_id, event.attempt)
+        if trial is None:
+            return []
+        self.slots[trial.worker_id].trial_id = None
+        run_error = ""
+        if event.state is TrialState.COMPLETE:
+            if self._plan.needs_metric:
+                verdict = judge(event, self._plan.metric, trial.last_report, was_seen=self._metric_was_seen)
+                event, run_error = verdict.ended, verdict.run_error
+                self._metric_was_seen = self._metric_was_seen or event.metric is not None
+            else:
+                event = replace(event, metric=reported_value(event.metrics, self._plan.metric))
+        elif event.state is not TrialState.FAILED:
+            metrics = event.metrics or trial.last_report
+            event = replace(event, metrics=metrics, metric=reported_value(metrics, self._plan.metric))
+        self._learn_duration(event.duration_s)
+        result: list[Command] = [commands.Record(event)]
+        if event.state is TrialState.FAILED and not run_error and not self._ending:
+            if trial.n_failures < self._plan.retries:
+                trial.n_failures += 1
+                reason = f"{event.error.kind if event.error else 'failed'}, retry {trial.n_failures}"
+                return [*result, *self._requeue(event.trial_id, trial, reason)]
+            self._n_failed += 1
+            limit = self._plan.max_failures
+            if limit is not None and self._n_failed > limit:
+                run_error = f"{self._n_failed} trials failed, more than max_failures={limit} allows; the last: " + (
+                    f"{event.error.kind}: {event.error.message}" if event.error else "no reason given"
+                )
+        result += self._finish_trial(event.trial_id, trial, event)
+        return [*result, *(self._begin_end(RunState.FAILED, run_error) if run_error else [])]
+
+    def _finish_trial(self, trial_id: int, trial: _Trial, ended: TrialEnded) -> list[Command]:
+        trial.state = ended.state
+        trial.last_report = {}
+        self._n_final += 1
+        self._n_complete += ended.state is TrialState.COMPLETE
+        self._sampler_waits = False
+        self._pruner.end(trial_id, ended.state)
+        return [commands.Tell(trial.hparams, trial.budget, ended)]
+
+    def _requeue(self, trial_id: int, trial: _Trial, reason: str) -> list[Command]:
+        trial.attempt += 1
+        trial.state = TrialState.WAITING
+        trial.is_pruned = False
+        trial.last_report = {}
+        self._waiting.appendleft(trial_id)
+        self._pruner.restart(trial_id)
+        return [commands.Record(facts.TrialRequeued(trial_id, trial.attempt, reason))]
+
+    def _running(self, trial_id: int, attempt: int) -> _Trial | None:
+        """The trial if this very attempt is running; None for what comes late or is not ours."""
+        trial = self.trials.get(trial_id)
+        if trial is None or trial.state is not TrialState.RUNNING or trial.attempt != attempt:
+            return None
+        return trial
+
+    def _learn_duration(self, duration_s: float) -> None:
+        mean = self._mean_duration_s
+        self._mean_duration_s = duration_s if mean is None else 0.8 * mean + 0.2 * duration_s
+
+    # workers
+
+    def _on_registered(self, event: facts.WorkerRegistered) -> list[Command]:
+        slot = self.slots[event.worker_id]
+        slot.is_registered = True
+        slot.is_gone = False
+        slot.incarnation = event.incarnation
+        if self.state is RunState.STARTING:
+            self.state = RunState.RUNNING
+        result: list[Command] = [commands.Record(event)]
+        if self._ending:
+            result.append(commands.ShutDownWorker(event.worker_id))
+        return result
+
+    def _on_lost(self, event: facts.WorkerLost) -> list[Command]:
+        slot = self.slots[event.worker_id]
+        if not slot.is_registered or slot.incarnation != event.incarnation:
+            return []
+        slot.is_registered = False
+        result: list[Command] = [commands.Record(event)]
+        trial_id, slot.trial_id = slot.trial_id, None
+        if trial_id is not None:
+            result += self._on_trial_lost(trial_id, event)
+        return [*result, *self._check_anyone_left(event.reason)]
+
+    def _on_trial_lost(self, trial_id: int, event: facts.WorkerLost) -> list[Command]:
+        trial = self.trials[trial_id]
+        if self._ending:
+            return self._end_here(trial_id, trial, TrialState.STOPPED, None)
+        if trial.n_losses == 0:
+            trial.n_losses = 1
+            return self._requeue(trial_id, trial, f"worker {event.worker_id} was lost: {event.reason}")
+        self._n_failed += 1
+        error = TrialError("LOST", f"its worker was lost twice; the last, worker {event.worker_id}: {event.reason}")
+        return self._end_here(trial_id, trial, TrialState.FAILED, error)
+
+    def _end_here(self, trial_id: int, trial: _Trial, state: TrialState, error: TrialError | None) -> list[Command]:
+        """Ends an attempt that no worker will end."""
+        metric = reported_value(trial.last_report, self._plan.metric)
+        ended = TrialEnded(trial_id, trial.attempt, trial.worker_id, state, trial.last_report, metric, error=error)
+        return [commands.Record(ended), *self._finish_trial(trial_id, trial, ended)]
+
+    def _on_exited(self, event: inputs.WorkerExited) -> list[Command]:
+        slot = self.slots[event.worker_id]
+        if slot.incarnation != event.incarnation or slot.is_gone:
+            return []
+        result: list[Command] = []
+        if slot.is_registered and not self._is_draining:
+            lost = facts.WorkerLost(event.worker_id, event.incarnation, event.reason or "its Spark job ended")
+            result += self._on_lost(lost)
+        slot.is_registered = False
+        if self._ending:
+            slot.is_gone = True
+        elif slot.n_restarts < MAX_RESTARTS:
+            slot.n_restarts += 1
+            slot.incarnation += 1
+            result.append(commands.StartWorker(event.worker_id, slot.incarnation))
+        else:
+            slot.is_gone = True
+            result += self._check_anyone_left(event.reason)
+        return result
+
+    def _check_anyone_left(self, reason: str) -> list[Command]:
+        if self._ending or not all(slot.is_gone for slot in self.slots.values()):
+            return []
+        return self._begin_end(
+            RunState.FAILED, f"every worker was lost {1 + MAX_RESTARTS} times; the last reason: {reason}"
+        )
+
+    # the end
+
+    def _begin_end(self, state: RunState, reason: str) -> list[Command]:
+        """Turns towards the end: running trials are stopped, waiting ones will not start."""
+        if self._ending:
+            return []
+        self._ending = (state, reason)
+        result: list[Command] = []
+        while self._waiting:
+            trial_id = self._waiting.popleft()
+            trial = self.trials[trial_id]
+            if trial.attempt > 1:  # it has rows to close
+                result += self._end_here(trial_id, trial, TrialState.STOPPED, None)
+            else:
+                trial.state = TrialState.STOPPED
+                self._n_final += 1
+        for slot in self.slots.values():
+            if slot.trial_id is not None:
+                trial = self.trials[slot.trial_id]
+                result.append(commands.StopTrial(trial.worker_id, slot.trial_id, trial.attempt))
+        return result
+
+    def _on_time_is_up(self, timeout_s: float) -> list[Command]:
+        what = f"the run's timeout of {timeout_s:g} s has passed"
+        if self._n_complete:
+            return [commands.Record(facts.Noticed(what)), *self._begin_end(RunState.COMPLETE, what)]
+        return self._begin_end(RunState.FAILED, f"{what}, and no trial was complete")
+
+    def _on_patience_ended(self) -> list[Command]:
+        result: list[Command] = []
+        for slot in self.slots.values():
+            trial_id, slot.trial_id = slot.trial_id, None
+            if trial_id is not None:
+                result += self._end_here(trial_id, self.trials[trial_id], TrialState.STOPPED, None)
+            slot.is_registered = False
+        return result
+
+    # what comes next
+
+    def _next(self) -> list[Command]:
+        """Hands out trials, asks for more, and notices the end."""
+        result: list[Command] = []
+        if not self._ending:
+            result += self._assign()
+            if self._wants_suggestion():
+                self._is_asking = True
+                result.append(commands.Ask(len(self.trials)))
+            if self._is_done():
+                result += self._begin_end(*self._verdict())
+        if self._ending and not any(slot.trial_id is not None for slot in self.slots.values()):
+            result += self._drain()
+        return result
+
+    def _assign(self) -> list[Command]:
+        result: list[Command] = []
+        for worker_id, slot in self.slots.items():
+            if not self._waiting:
+                break
+            if slot.is_registered and slot.trial_id is None:
+                result += self._start_trial(worker_id, slot)
+        return result
+
+    def _start_trial(self, worker_id: int, slot: _Slot) -> list[Command]:
+        trial_id = self._waiting.popleft()
+        trial = self.trials[trial_id]
+        trial.state = TrialState.RUNNING
+        trial.worker_id = worker_id
+        slot.trial_id = trial_id
+        started = facts.TrialStarted(trial_id, trial.attempt, worker_id, trial.hparams, trial.budget)
+        order = commands.StartTrial(
+            worker_id, trial_id, trial.attempt, trial.hparams, trial_seed(self._plan.seed, trial_id), trial.budget
+        )
+        return [order, commands.Record(started)]
+
+    def _wants_suggestion(self) -> bool:
+        if self._is_asking or self._is_exhausted or self._sampler_waits or len(self.trials) >= self._plan.n_trials:
+            return False
+        n_idle = sum(slot.is_registered and slot.trial_id is None for slot in self.slots.values())
+        return len(self._waiting) < n_idle + self._n_ahead() + (self.state is RunState.STARTING)
+
+    def _n_ahead(self) -> int:
+        """Suggestions kept ready; none for one worker, so that its search can be replayed."""
+        n_busy = sum(slot.trial_id is not None for slot in self.slots.values())
+        if self._plan.n_workers == 1 or self._mean_duration_s is None:
+            return 0
+        return n_busy if self._ask_cost_s > _ASK_AHEAD_SHARE * self._mean_duration_s else 0
+
+    def _is_done(self) -> bool:
+        if self._is_asking or self._n_final < len(self.trials):
+            return False
+        nothing_comes = self._is_exhausted or len(self.trials) >= self._plan.n_trials
+        return nothing_comes or (self._sampler_waits and self._n_final == len(self.trials) > 0)
+
+    def _verdict(self) -> tuple[RunState, str]:
+        if not self.trials:
+            return RunState.FAILED, "the sampler suggested nothing"
+        if self._n_failed == len(self.trials):
+            what = "the trial" if self._n_failed == 1 else f"every one of the {self._n_failed} trials"
+            return RunState.FAILED, f"{what} failed"
+        return RunState.COMPLETE, ""
+
+    def _drain(self) -> list[Command]:
+        """Tells the workers to send their files and leave; the run ends when the last has left."""
+        result: list[Command] = []
+        if not self._is_draining:
+            self._is_draining = True
+            result += [commands.ShutDownWorker(w) for w, slot in self.slots.items() if slot.is_registered]
+        if not any(slot.is_registered for slot in self.slots.values()) and self._ending:
+            self.state, reason = self._ending
+            result += [commands.Record(facts.RunEnded(self.state, reason)), commands.EndRun(self.state, reason)]
+        return result
+
+
+def trial_seed(run_seed: int | None, trial_id: int) -> int | None:
+    """The seed of one trial, in [0, 2**32), the same for every attempt; None when the run has none."""
+    if run_seed is None:
+        return None
+    return int.from_bytes(hashlib.sha256(f"{run_seed}/{trial_id}".encode()).digest()[:4])

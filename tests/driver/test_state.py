@@ -1,0 +1,377 @@
+"""The pure machine: facts in, commands out; no thread, socket or clock anywhere in this file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from lagom_magic.driver import inputs
+from lagom_magic.driver.plan import RunPlan
+from lagom_magic.driver.state import MAX_RESTARTS, DriverState, trial_seed
+from lagom_magic.events import commands, facts
+from lagom_magic.events.facts import RunState, TrialError, TrialState
+from lagom_magic.search.base import EXHAUSTED, WAIT, Pruner, Suggestion
+
+
+class PruneAt(Pruner):
+    """Prunes at one step; counts what it is told."""
+
+    def __init__(self, step: int | None = None) -> None:
+        self.step = step
+        self.calls: list[tuple[str, int]] = []
+
+    def report(self, trial_id: int, step: int, value: float) -> bool:
+        self.calls.append(("report", trial_id))
+        return step == self.step
+
+    def end(self, trial_id: int, state: TrialState) -> None:
+        self.calls.append(("end", trial_id))
+
+    def restart(self, trial_id: int) -> None:
+        self.calls.append(("restart", trial_id))
+
+
+class Driven:
+    """A machine whose sampler answers at once, as the shell's does when asking is cheap."""
+
+    def __init__(self, n_trials: int = 4, n_workers: int = 2, pruner: Pruner | None = None, **plan: Any) -> None:
+        self.state = DriverState(RunPlan("run", "exp", "hpo", n_trials, n_workers, **plan), pruner or PruneAt())
+        self.sampler_size = math.inf
+        self.orders: list[commands.Command] = []
+        self._carry_out(self.state.start())
+
+    def tell(self, *events: facts.Fact | inputs.Input) -> list[commands.Command]:
+        begin = len(self.orders)
+        for event in events:
+            self._carry_out(self.state.handle(event))
+        return self.orders[begin:]
+
+    def _carry_out(self, orders: list[commands.Command]) -> None:
+        for order in orders:
+            self.orders.append(order)
+            if isinstance(order, commands.Ask):
+                is_there = order.trial_id < self.sampler_size
+                suggestion = inputs.Suggested(order.trial_id, Suggestion({"x": order.trial_id}))
+                self.tell(suggestion if is_there else inputs.NotSuggested(order.trial_id, EXHAUSTED))
+
+    def register(self, *worker_ids: int, incarnation: int = 1) -> list[commands.Command]:
+        return self.tell(*(facts.WorkerRegistered(w, incarnation, "host", 1000 + w) for w in worker_ids))
+
+    def complete(self, trial_id: int, value: float = 0.5, attempt: int = 1, **fields: Any) -> list[commands.Command]:
+        return self.end(trial_id, TrialState.COMPLETE, attempt, metrics={"metric": value}, **fields)
+
+    def end(self, trial_id: int, state: TrialState, attempt: int = 1, **fields: Any) -> list[commands.Command]:
+        return self.tell(facts.TrialEnded(trial_id, attempt, self.state.trials[trial_id].worker_id, state, **fields))
+
+    def fail(self, trial_id: int, attempt: int = 1) -> list[commands.Command]:
+        return self.end(trial_id, TrialState.FAILED, attempt, error=TrialError("ValueError", "no"))
+
+    def leave(self, *worker_ids: int) -> list[commands.Command]:
+        return self.tell(*(inputs.WorkerLeft(w) for w in worker_ids))
+
+    def ends(self) -> list[tuple[int, int, TrialState]]:
+        return [(f.trial_id, f.attempt, f.state) for f in records(self.orders, facts.TrialEnded)]
+
+
+def records(orders: Iterable[commands.Command], kind: type[facts.Fact]) -> list[Any]:
+    return [o.fact for o in orders if isinstance(o, commands.Record) and isinstance(o.fact, kind)]
+
+
+def of(orders: Iterable[commands.Command], kind: type[commands.Command]) -> list[Any]:
+    return [order for order in orders if isinstance(order, kind)]
+
+
+def started(orders: Iterable[commands.Command]) -> list[tuple[int, int, int]]:
+    return [(order.worker_id, order.trial_id, order.attempt) for order in of(orders, commands.StartTrial)]
+
+
+def test_a_run_starts_every_slot_and_has_the_first_trial_ready_before_a_worker_is_there() -> None:
+    driven = Driven(n_workers=2)
+    assert of(driven.orders, commands.StartWorker) == [commands.StartWorker(1, 1), commands.StartWorker(2, 1)]
+    assert started(driven.register(2)) == [(2, 0, 1)]
+
+
+def test_trials_go_to_whoever_is_idle_until_all_are_done() -> None:
+    driven = Driven(n_trials=3)
+    driven.register(1, 2)
+    assert started(driven.orders) == [(1, 0, 1), (2, 1, 1)]
+    assert started(driven.complete(1)) == [(2, 2, 1)]
+    driven.complete(0)
+    last = driven.complete(2)
+    assert of(last, commands.ShutDownWorker) == [commands.ShutDownWorker(1), commands.ShutDownWorker(2)]
+    assert of(driven.leave(1), commands.EndRun) == []
+    assert of(driven.leave(2), commands.EndRun) == [commands.EndRun(RunState.COMPLETE, "")]
+    assert driven.ends() == [(i, 1, TrialState.COMPLETE) for i in (1, 0, 2)]
+
+
+def test_a_worker_that_joins_late_gets_a_trial() -> None:
+    driven = Driven(n_trials=5, n_workers=2)
+    driven.register(1)
+    driven.complete(0)
+    assert started(driven.register(2)) == [(2, 2, 1)]
+
+
+def test_an_exhausted_sampler_ends_the_run_when_its_trials_are_done() -> None:
+    driven = Driven(n_trials=10, n_workers=1)
+    driven.sampler_size = 2
+    driven.register(1)
+    driven.complete(0)
+    driven.complete(1)
+    assert driven.leave(1)[-1] == commands.EndRun(RunState.COMPLETE, "")
+
+
+def test_a_waiting_sampler_is_asked_again_after_the_next_end_only() -> None:
+    state = DriverState(RunPlan("run", "exp", "hpo", 5, 2), PruneAt())
+    state.start()
+    state.handle(inputs.Suggested(0, Suggestion({})))
+    state.handle(facts.WorkerRegistered(1, 1, "host", 1))
+    assert state.handle(facts.WorkerRegistered(2, 1, "host", 2))[1:] == [commands.Ask(1)]
+    assert state.handle(inputs.NotSuggested(1, WAIT)) == []
+    after = state.handle(facts.TrialEnded(0, 1, 1, TrialState.COMPLETE, {"metric": 1.0}))
+    assert of(after, commands.Ask) == [commands.Ask(1)]
+
+
+def test_a_lost_workers_trial_goes_to_the_next_worker_as_a_new_attempt() -> None:
+    driven = Driven(n_trials=2)
+    driven.register(1, 2)
+    lost = driven.tell(facts.WorkerLost(1, 1, "connection reset"))
+    assert records(lost, facts.TrialRequeued)[0].attempt == 2
+    assert started(driven.complete(1)) == [(2, 0, 2)]
+
+
+def test_a_message_of_an_old_attempt_is_ignored() -> None:
+    driven = Driven(n_trials=1, n_workers=2)
+    driven.register(1)
+    driven.tell(facts.WorkerLost(1, 1, "gone"))
+    driven.register(2)
+    assert driven.complete(0, attempt=1) == []
+    assert driven.tell(facts.MetricReported(0, 1, 1, 3, {"metric": 0.1})) == []
+    assert records(driven.complete(0, attempt=2), facts.TrialEnded)[0].attempt == 2
+
+
+def test_a_trial_that_loses_its_worker_twice_has_failed() -> None:
+    driven = Driven(n_trials=2, n_workers=2)
+    driven.register(1, 2)
+    driven.tell(facts.WorkerLost(1, 1, "gone"))
+    driven.complete(1)
+    driven.tell(facts.WorkerLost(2, 1, "gone too"))
+    ended = records(driven.orders, facts.TrialEnded)[-1]
+    assert (ended.trial_id, ended.state, ended.error.kind) == (0, TrialState.FAILED, "LOST")
+
+
+def test_a_slot_is_started_again_three_times_and_no_more() -> None:
+    driven = Driven(n_trials=1, n_workers=1)
+    for incarnation in range(1, MAX_RESTARTS + 1):
+        orders = driven.tell(inputs.WorkerExited(1, incarnation, "crashed"))
+        assert of(orders, commands.StartWorker) == [commands.StartWorker(1, incarnation + 1)]
+    orders = driven.tell(inputs.WorkerExited(1, MAX_RESTARTS + 1, "crashed"))
+    assert of(orders, commands.EndRun)[0].state is RunState.FAILED
+    assert "crashed" in of(orders, commands.EndRun)[0].reason
+
+
+def test_an_exit_that_overtakes_the_end_of_the_connection_loses_the_worker_once() -> None:
+    driven = Driven(n_trials=2, n_workers=1)
+    driven.register(1)
+    orders = driven.tell(inputs.WorkerExited(1, 1, "killed"), facts.WorkerLost(1, 1, "connection closed"))
+    assert len(records(orders, facts.WorkerLost)) == 1
+    assert len(of(orders, commands.StartWorker)) == 1
+
+
+def test_a_retried_spark_task_takes_its_slot_back_without_a_restart() -> None:
+    driven = Driven(n_trials=2, n_workers=1)
+    driven.register(1)
+    driven.tell(facts.WorkerLost(1, 1, "executor lost"))
+    assert started(driven.register(1)) == [(1, 0, 2)]
+
+
+def test_the_pruner_sees_reports_and_its_verdict_goes_to_the_worker_once() -> None:
+    pruner = PruneAt(step=2)
+    driven = Driven(pruner=pruner)
+    driven.register(1, 2)
+    reports = [facts.MetricReported(0, 1, 1, step, {"metric": 0.1}) for step in (1, 2, 2)]
+    assert of(driven.tell(*reports), commands.PruneTrial) == [commands.PruneTrial(1, 0, 1)]
+    driven.end(0, TrialState.PRUNED)
+    ended = records(driven.orders, facts.TrialEnded)[-1]
+    assert (ended.state, ended.metric) == (TrialState.PRUNED, 0.1)
+    assert pruner.calls[-1] == ("end", 0)
+
+
+def test_reports_about_another_metric_do_not_reach_the_pruner() -> None:
+    pruner = PruneAt(step=1)
+    driven = Driven(pruner=pruner, metric="accuracy")
+    driven.register(1)
+    driven.tell(facts.MetricReported(0, 1, 1, 1, {"loss": 0.1}))
+    assert pruner.calls == []
+
+
+def test_a_failed_trial_runs_again_as_often_as_retries_allow() -> None:
+    pruner = PruneAt()
+    driven = Driven(n_trials=1, n_workers=1, retries=1, pruner=pruner)
+    driven.register(1)
+    assert started(driven.fail(0)) == [(1, 0, 2)]
+    assert ("restart", 0) in pruner.calls
+    driven.fail(0, attempt=2)
+    assert driven.ends() == [(0, 1, TrialState.FAILED), (0, 2, TrialState.FAILED)]
+    assert driven.leave(1)[-1] == commands.EndRun(RunState.FAILED, "the trial failed")
+    assert len(of(driven.orders, commands.Tell)) == 1
+
+
+def test_more_failures_than_allowed_end_the_run() -> None:
+    driven = Driven(n_trials=10, n_workers=2, max_failures=1)
+    driven.register(1, 2)
+    driven.fail(0)
+    orders = driven.fail(1)
+    assert [order.trial_id for order in of(orders, commands.StopTrial)] == [2]
+    assert driven.state.ending_state is RunState.FAILED
+    assert "max_failures=1" in driven.state.reason
+
+
+def test_a_run_of_failed_trials_only_has_failed() -> None:
+    driven = Driven(n_trials=2, n_workers=1)
+    driven.register(1)
+    driven.fail(0)
+    driven.fail(1)
+    assert driven.leave(1)[-1] == commands.EndRun(RunState.FAILED, "every one of the 2 trials failed")
+
+
+def test_a_stop_keeps_what_is_finished_and_stops_what_runs() -> None:
+    driven = Driven(n_trials=10, n_workers=2)
+    driven.register(1, 2)
+    driven.complete(0)
+    orders = driven.tell(inputs.StopRequested("stopped with ■"))
+    assert sorted(order.trial_id for order in of(orders, commands.StopTrial)) == [1, 2]
+    driven.end(1, TrialState.STOPPED)
+    driven.complete(2)  # it was faster
+    driven.leave(1)
+    assert driven.leave(2)[-1] == commands.EndRun(RunState.STOPPED, "stopped with ■")
+    assert driven.ends() == [(0, 1, TrialState.COMPLETE), (1, 1, TrialState.STOPPED), (2, 1, TrialState.COMPLETE)]
+
+
+def test_workers_that_do_not_answer_a_stop_are_given_up() -> None:
+    driven = Driven(n_trials=10, n_workers=2)
+    driven.register(1, 2)
+    driven.tell(inputs.StopRequested("stopped"))
+    orders = driven.tell(inputs.PatienceEnded())
+    assert [f.state for f in records(orders, facts.TrialEnded)] == [TrialState.STOPPED] * 2
+    assert orders[-1] == commands.EndRun(RunState.STOPPED, "stopped")
+    assert driven.complete(0) == []
+
+
+def test_a_stop_before_any_worker_came_ends_at_once() -> None:
+    driven = Driven()
+    assert driven.tell(inputs.StopRequested("stopped"))[-1] == commands.EndRun(RunState.STOPPED, "stopped")
+
+
+def test_a_requeued_trial_is_closed_by_a_stop() -> None:
+    driven = Driven(n_trials=2, n_workers=2)
+    driven.register(1)
+    driven.tell(facts.WorkerLost(1, 1, "gone"), inputs.StopRequested("stopped"))
+    assert driven.ends() == [(0, 2, TrialState.STOPPED)]
+
+
+def test_a_timeout_ends_the_run_with_what_it_has() -> None:
+    driven = Driven(n_trials=10, n_workers=1)
+    driven.register(1)
+    driven.complete(0)
+    driven.tell(inputs.TimeIsUp(60.0))
+    driven.end(1, TrialState.STOPPED)
+    end = driven.leave(1)[-1]
+    assert isinstance(end, commands.EndRun)
+    assert end.state is RunState.COMPLETE
+    assert "60 s" in end.reason
+
+
+def test_a_timeout_without_a_complete_trial_is_a_failure() -> None:
+    driven = Driven(n_trials=10, n_workers=1)
+    driven.register(1)
+    driven.tell(inputs.TimeIsUp(60.0))
+    assert driven.state.ending_state is RunState.FAILED
+
+
+@pytest.mark.parametrize(
+    ("metric", "metrics", "state", "word"),
+    [
+        (None, {"metric": 0.5}, TrialState.COMPLETE, ""),
+        (None, {"accuracy": 0.5}, TrialState.COMPLETE, ""),
+        (None, {"metric": math.inf}, TrialState.COMPLETE, ""),
+        ("accuracy", {"accuracy": 0.5, "loss": 1.0}, TrialState.COMPLETE, ""),
+        ("accuracy", {"metric": 0.5}, TrialState.COMPLETE, ""),
+        (None, {"metric": math.nan}, TrialState.FAILED, "nan"),
+        (None, {}, TrialState.FAILED, "no number"),
+        (None, {"accuracy": 0.5, "loss": 1.0}, TrialState.FAILED, "--maximize accuracy"),
+        ("acuracy", {"accuracy": 0.5, "loss": 1.0}, TrialState.FAILED, "Did you mean accuracy?"),
+    ],
+)
+def test_the_metric_that_counts(metric: str | None, metrics: dict[str, float], state: TrialState, word: str) -> None:
+    driven = Driven(n_trials=3, n_workers=1, metric=metric)
+    driven.register(1)
+    driven.end(0, TrialState.COMPLETE, metrics=metrics)
+    ended = records(driven.orders, facts.TrialEnded)[0]
+    assert ended.state is state
+    assert word in (ended.error.message if ended.error else "")
+
+
+def test_a_named_metric_that_the_first_trial_lacks_stops_the_run() -> None:
+    driven = Driven(n_trials=30, n_workers=2, metric="f1")
+    driven.register(1, 2)
+    driven.end(0, TrialState.COMPLETE, metrics={"accuracy": 0.5, "loss": 1.0})
+    assert driven.state.ending_state is RunState.FAILED
+    assert "'f1' is not among what it returned: accuracy, loss" in driven.state.reason
+
+
+def test_a_named_metric_that_was_there_before_fails_only_the_trial_that_lacks_it() -> None:
+    driven = Driven(n_trials=30, n_workers=1, metric="accuracy")
+    driven.register(1)
+    driven.end(0, TrialState.COMPLETE, metrics={"accuracy": 0.5})
+    driven.end(1, TrialState.COMPLETE, metrics={"loss": 0.5})
+    assert driven.state.ending_state is None
+    assert driven.ends()[-1] == (1, 1, TrialState.FAILED)
+
+
+def test_a_trial_that_returns_no_number_counts_its_last_broadcast() -> None:
+    driven = Driven(n_trials=2, n_workers=1)
+    driven.register(1)
+    driven.tell(facts.MetricReported(0, 1, 1, 1, {"metric": 0.25}))
+    driven.end(0, TrialState.COMPLETE)
+    assert records(driven.orders, facts.TrialEnded)[0].metric == 0.25
+
+
+def test_a_single_run_needs_no_metric() -> None:
+    driven = Driven(n_trials=1, n_workers=1, needs_metric=False)
+    driven.register(1)
+    driven.end(0, TrialState.COMPLETE)
+    assert driven.ends() == [(0, 1, TrialState.COMPLETE)]
+
+
+def test_an_expensive_sampler_is_asked_ahead_and_not_for_a_single_worker() -> None:
+    for n_workers, n_expected in ((1, 0), (2, 1)):
+        state = DriverState(RunPlan("run", "exp", "hpo", 50, n_workers), PruneAt())
+        state.start()
+        state.handle(inputs.Suggested(0, Suggestion({}), cost_s=0.1))
+        state.handle(facts.WorkerRegistered(1, 1, "host", 1))
+        orders = state.handle(facts.TrialEnded(0, 1, 1, TrialState.COMPLETE, {"metric": 1.0}, duration_s=0.2))
+        orders = state.handle(inputs.Suggested(1, Suggestion({}), cost_s=0.1))
+        assert len(of(orders, commands.Ask)) == n_expected
+
+
+def test_a_sampler_that_raises_ends_the_run_with_its_message() -> None:
+    driven = Driven(n_workers=1)
+    driven.register(1)
+    driven.tell(inputs.SamplerFailed("KeyError: 'lr'"))
+    assert driven.state.ending_state is RunState.FAILED
+    assert "KeyError: 'lr'" in driven.state.reason
+
+
+def test_seeds_are_fixed_by_run_seed_and_trial() -> None:
+    assert trial_seed(7, 3) == trial_seed(7, 3)
+    assert len({trial_seed(7, i) for i in range(100)} | {trial_seed(8, i) for i in range(100)}) == 200
+    assert trial_seed(None, 3) is None
+
+
+def test_fixed_hparams_reach_every_trial_beside_the_suggested_ones() -> None:
+    driven = Driven(n_workers=1, fixed_hparams={"epochs": 3})
+    driven.register(1)
+    assert of(driven.orders, commands.StartTrial)[0].hparams == {"epochs": 3, "x": 0}
