@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lagom_magic.experiment import Run
+    from lagom_magic.run import Run
 
 
 class LagomError(Exception):

@@ -40,10 +40,10 @@ START_TIMEOUT_S = 120.0
 #: How long after the first the others may take before the shortage is noticed.
 SHORTAGE_NOTICE_S = 10.0
 #: Stop ladder (1 s) plus goodbye; the cell must be back within 2 s.
-STOP_PATIENCE_S = 1.5
+STOP_PATIENCE_S = 1.3
 #: How long a worker that was told to leave may send nothing, files included.
 DRAIN_PATIENCE_S = 20.0
-_CLOSE_TIMEOUT_S = 0.4
+_CLOSE_TIMEOUT_S = 0.6
 
 _WORKER_FACTS = (facts.MetricReported, facts.TrialEnded, facts.Noticed)
 
@@ -55,6 +55,10 @@ class Outcome:
     state: facts.RunState
     reason: str
     crash: BaseException | None = None
+
+
+def _nothing() -> None:
+    """The hook of nobody."""
 
 
 class Driver:
@@ -71,7 +75,6 @@ class Driver:
         *,
         timeout_s: float | None = None,
         start_timeout_s: float = START_TIMEOUT_S,
-        on_progress: Callable[[], None] = lambda: None,
     ) -> None:
         self._plan = plan
         self._settings = {**settings, "heartbeat_interval_s": HEARTBEAT_S}
@@ -80,7 +83,9 @@ class Driver:
         self._store = store
         self._timeout_s = timeout_s
         self._start_timeout_s = start_timeout_s
-        self._on_progress = on_progress
+        #: Called on the driver's thread: when the journal has grown, and once when all is written.
+        self.on_progress: Callable[[], None] = _nothing
+        self.on_end: Callable[[], None] = _nothing
         self._state = DriverState(plan, pruner)
         self._roster = Roster()
         self._token = Secret(secrets.token_bytes(32))
@@ -119,7 +124,11 @@ class Driver:
         self._from_thread(inputs.StopRequested("abandoned"))
         self._from_thread(inputs.PatienceEnded())
 
-    def _from_thread(self, event: inputs.Input) -> None:
+    def notice(self, text: str) -> None:
+        """Puts a line above the table."""
+        self._from_thread(facts.Noticed(text))
+
+    def _from_thread(self, event: facts.Fact | inputs.Input) -> None:
         try:
             self._loop.call_soon_threadsafe(self._post, event)
         except RuntimeError:  # the loop is closed: the run has ended already
@@ -135,8 +144,10 @@ class Driver:
             logger.exception("the driver crashed")
             self.outcome = Outcome(facts.RunState.FAILED, f"{type(error).__name__}: {error}", error)
         finally:
-            self._finished.set()
-            self._on_progress()
+            try:
+                self.on_end()
+            finally:
+                self._finished.set()
 
     def _new_loop(self) -> asyncio.AbstractEventLoop:
         return self._loop
@@ -145,7 +156,7 @@ class Driver:
         loop = self._loop
         self._ended: asyncio.Future[Outcome] = loop.create_future()
         loop.set_exception_handler(self._on_callback_error)
-        self._store.on_uncongested = lambda: loop.call_soon_threadsafe(self._resume)
+        self._store.on_uncongested = self._on_uncongested
         server = Server(self, self._token, self._certificate, self._private_key)
         self._port = server.listen(self._launcher.address[0])
         timers = [loop.call_later(self._start_timeout_s, self._on_start_timeout)]
@@ -197,7 +208,7 @@ class Driver:
         finally:
             self._is_handling = False
         self._store.flush()
-        self._on_progress()
+        self.on_progress()
 
     # rpc.ServerHandler
 
@@ -308,6 +319,13 @@ class Driver:
         if successor is not None:
             self._welcome(successor)
         self._work_off()
+
+    def _on_uncongested(self) -> None:
+        """Called on the store's thread."""
+        try:
+            self._loop.call_soon_threadsafe(self._resume)
+        except RuntimeError:  # the loop is closed: nobody reads any more
+            logger.debug("the store caught up after the end")
 
     def _resume(self) -> None:
         for connection in self._paused:

@@ -225,8 +225,12 @@ def number_from_json(value: float | str) -> float:
         if value not in _SPECIAL:
             raise ValueError(f"{value!r} is no number; allowed: a number, 'nan', 'inf', '-inf'")
         return _SPECIAL[value]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"{value!r} is no number; allowed: a number, 'nan', 'inf', '-inf'")
     return value
 
+
+_WHOLE_NUMBERS = frozenset({"trial_id", "attempt", "worker_id", "incarnation", "step", "pid", "size_bytes"})
 
 _NAMES: dict[type[Fact], tuple[str, ...]] = {fact: tuple(f.name for f in fields(fact)) for fact in FACTS.values()}
 
@@ -256,6 +260,9 @@ def from_record(record: Mapping[str, Any]) -> Fact:
     if cls is None:
         raise ValueError(f"unknown event type {record.get('type')!r}; known: {', '.join(FACTS)}")
     values = {name: record[name] for name in _NAMES[cls] if name in record}
+    for name in _WHOLE_NUMBERS & values.keys():
+        if type(values[name]) is not int:
+            raise ValueError(f"malformed {cls.type} event: {name} is {values[name]!r}, not a whole number")
     try:
         if "metrics" in values:
             values["metrics"] = {str(key): number_from_json(number) for key, number in values["metrics"].items()}

@@ -23,6 +23,7 @@ from lagom_magic.rpc.tls import client_context
 #: Messages that are not urgent leave together, at most this much later.
 BATCH_INTERVAL_S = 0.05
 _HIGH_WATER_BYTES = 1 << 18
+_SHUTDOWN_TIMEOUT_S = 1.0
 
 
 class ChannelHandler(Protocol):
@@ -150,5 +151,6 @@ async def dial(
             port,
             ssl=client_context(certificate_pem),
             server_hostname="lagom",
+            ssl_shutdown_timeout=_SHUTDOWN_TIMEOUT_S,
         )
     return channel

@@ -7,6 +7,7 @@ them are held at a time; none of what they send is parsed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import logging
 import socket
@@ -26,6 +27,7 @@ from lagom_magic.rpc.tls import server_context
 MAX_UNAUTHENTICATED = 64
 AUTHENTICATION_TIMEOUT_S = 10.0
 _ACCEPT_RETRY_S = 1.0
+_CLOSE_TIMEOUT_S = 0.2
 
 logger = logging.getLogger("lagom_magic.rpc")
 
@@ -51,8 +53,11 @@ class Connection(asyncio.Protocol):
         self._decoder = Decoder(authenticated=False)
         self._transport: asyncio.Transport | None = None
         self._close_reason = ""
+        loop = asyncio.get_running_loop()
         #: Done once the token was shown or the connection is gone.
-        self.greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.greeted: asyncio.Future[None] = loop.create_future()
+        #: Done once the connection is gone.
+        self.gone: asyncio.Future[None] = loop.create_future()
         #: Set by the handler once the worker has said who it is.
         self.worker: Any = None
 
@@ -109,6 +114,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         reason = self._close_reason or (str(exc) if exc else "the connection was closed")
         self._server.forget(self)
+        self.gone.set_result(None)
         if not self.greeted.done():
             self.greeted.set_result(None)
         if self.is_authenticated:
@@ -134,7 +140,7 @@ class Server:
         self._listener: socket.socket | None = None
         self._accepting: asyncio.Task[None] | None = None
         #: Those that have not shown the token yet, at most MAX_UNAUTHENTICATED.
-        self._greeting: set[asyncio.Task[None]] = set()
+        self._greeting: dict[asyncio.Task[None], socket.socket] = {}
         self._connections: set[Connection] = set()
 
     def listen(self, address: str) -> int:
@@ -155,14 +161,25 @@ class Server:
 
     async def close(self) -> None:
         """Stops accepting and closes every connection."""
-        tasks = [*self._greeting, *([self._accepting] if self._accepting else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for connection in list(self._connections):
-            connection.close()
+        if self._accepting is not None:
+            self._accepting.cancel()
+            await asyncio.gather(self._accepting, return_exceptions=True)
         if self._listener is not None:
             self._listener.close()
+        greeting = dict(self._greeting)
+        for sock in greeting.values():  # ends the handshake from below: asyncio leaks one that is cancelled early
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        if greeting:
+            await asyncio.wait(greeting, timeout=_CLOSE_TIMEOUT_S)
+        connections = list(self._connections)
+        for connection in connections:
+            connection.close()
+        if connections:
+            await asyncio.wait([connection.gone for connection in connections], timeout=_CLOSE_TIMEOUT_S)
+        for connection in list(self._connections):  # a peer that does not answer TLS's goodbye
+            connection.abort("the driver has ended")
+            await connection.gone
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -178,15 +195,17 @@ class Server:
                 continue
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             task = loop.create_task(self._greet(sock), name="lagom-greet")
-            self._greeting.add(task)
-            task.add_done_callback(self._greeting.discard)
+            self._greeting[task] = sock
+            task.add_done_callback(self._greeting.pop)
 
     async def _greet(self, sock: socket.socket) -> None:
         """Handshake and token, both within the time limit."""
         connection = Connection(self)
         try:
             async with asyncio.timeout(AUTHENTICATION_TIMEOUT_S):
-                await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, sock, ssl=self._tls)
+                await asyncio.get_running_loop().connect_accepted_socket(
+                    lambda: connection, sock, ssl=self._tls, ssl_shutdown_timeout=_CLOSE_TIMEOUT_S
+                )
                 await connection.greeted
         except TimeoutError:
             connection.abort("no token in time")
