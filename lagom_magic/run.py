@@ -1,0 +1,341 @@
+"""`Run` and `Trial`: what a person holds when a run has begun, and when it lies on disk from last week.
+
+Both are read from the run's folder alone, so they work on any folder: of a live run, a past one, or one whose
+driver died.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from lagom_magic.errors import ConfigError, StoreError
+from lagom_magic.events.facts import HParams, Metrics, RunState, TrialError, TrialState
+from lagom_magic.events.fold import RunView, TrialView, fold
+from lagom_magic.store.journal import JournalReader, interrupt, is_being_written
+from lagom_magic.store.layout import RunLayout
+from lagom_magic.store.summary import RESULT_KEYS, result_of
+
+if TYPE_CHECKING:
+    import optuna
+    import pandas
+
+
+class LiveOutcome(Protocol):
+    """How a live run ended; `crash` is a bug of ours."""
+
+    @property
+    def crash(self) -> BaseException | None: ...
+
+
+class LiveRun(Protocol):
+    """The driver of a run in this process."""
+
+    @property
+    def is_alive(self) -> bool: ...
+
+    @property
+    def outcome(self) -> LiveOutcome | None: ...
+
+    def wait(self, timeout_s: float | None = None) -> bool: ...
+
+    def stop(self, reason: str) -> None: ...
+
+    def abandon(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One evaluation of the training function, as its latest attempt stands.
+
+    Attributes:
+        id: from 0.
+        attempt: from 1.
+        state: WAITING RUNNING COMPLETE PRUNED FAILED STOPPED.
+        hparams: what it was called with, searched and fixed.
+        metrics: every number that it reported or returned; a returned one wins over the last report.
+        metric: the one that counts; None until it is COMPLETE, and without one.
+        worker: the worker's id; None before its start.
+        duration_s: of the training function; so far, while it runs.
+        dir: its folder.
+        error: why it failed, or None.
+    """
+
+    id: int
+    attempt: int
+    state: TrialState
+    hparams: HParams
+    metrics: Metrics
+    metric: float | None
+    worker: int | None
+    duration_s: float
+    dir: Path
+    error: TrialError | None
+
+    @property
+    def artifacts(self) -> dict[str, Path]:
+        """Returned files that have arrived: name below artifacts/ → path."""
+        root = self.dir / "artifacts"
+        return {
+            path.relative_to(root).as_posix(): path
+            for path in sorted(root.rglob("*"))
+            if path.is_file() and not (path.name.startswith(".") and path.name.endswith(".part"))
+        }
+
+
+class Run(Mapping[str, Any]):
+    """One run; also a mapping with Maggy's result keys (`run["best_config"]`).
+
+    Everything is read anew from the journal while the run lives. Two are equal when they are of the same folder.
+    """
+
+    def __init__(self, run_dir: Path | str, live: LiveRun | None = None) -> None:
+        """A view of a run's folder.
+
+        Args:
+            run_dir: the folder.
+            live: its driver when it lives in this process.
+
+        Raises:
+            StoreError: when the folder holds no run.
+        """
+        self._layout = RunLayout(Path(run_dir).absolute())
+        if not self._layout.run_json.is_file() and not self._layout.journal.is_file():
+            raise StoreError(f"{self._layout.root} holds no run: it has neither run.json nor events.jsonl.")
+        self._live = live
+        self._reader = JournalReader(self._layout.root)
+        self._folded = RunView()
+        self._lock = threading.Lock()
+
+    @property
+    def view(self) -> RunView:
+        """The whole view, for drawing; read it, do not change it."""
+        with self._lock:
+            if not self._folded.state.is_final:
+                is_alive = self.is_alive  # before reading: a run that ends in between has its end in the journal
+                for line in self._reader.read_new():
+                    fold(self._folded, line.fact, line.time)
+                if not is_alive:
+                    interrupt(self._folded)
+            return self._folded
+
+    @property
+    def id(self) -> str:
+        return self._layout.root.name
+
+    @property
+    def name(self) -> str:
+        """The experiment's name."""
+        header = self.view.header
+        return header.experiment if header else self._layout.root.parent.name
+
+    @property
+    def dir(self) -> Path:
+        return self._layout.root
+
+    @property
+    def state(self) -> RunState:
+        """STARTING RUNNING COMPLETE STOPPED FAILED; a run whose driver died is FAILED."""
+        return self.view.state
+
+    @property
+    def error(self) -> str | None:
+        """Why it is FAILED or STOPPED, in one line; else None."""
+        view = self.view
+        return view.state_reason or None if view.state in (RunState.FAILED, RunState.STOPPED) else None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether a driver works on it, in this process or another."""
+        return self._live.is_alive if self._live is not None else is_being_written(self._layout.root)
+
+    @property
+    def crash(self) -> BaseException | None:
+        """The exception that ended its driver: a bug of ours."""
+        outcome = self._live.outcome if self._live is not None else None
+        return outcome.crash if outcome is not None else None
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Content of run.json; {} when it is lost."""
+        try:
+            document = json.loads(self._layout.run_json.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return document if isinstance(document, dict) else {}
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials by id."""
+        view = self.view
+        return [self._trial(view.trials[trial_id]) for trial_id in sorted(view.trials)]
+
+    @property
+    def best(self) -> Trial | None:
+        """The COMPLETE trial with the best finite metric."""
+        best = self.view.best
+        return None if best is None else self._trial(best)
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """Maggy's result as a plain dict; of a single tracked call, what it returned."""
+        view = self.view
+        if view.header is not None and view.header.kind == "run" and 0 in view.trials:
+            return {**view.trials[0].metrics, **view.trials[0].values}
+        return result_of(view)
+
+    @property
+    def study(self) -> optuna.Study:
+        """The run as an `optuna.Study`, for its plots and importances."""
+        from lagom_magic.search.study import build_study
+        from lagom_magic.spec.space_json import space_from_json
+
+        view, document = self.view, self.config.get("searchspace")
+        direction: Literal["max", "min"] = "max" if view.is_maximised else "min"
+        return build_study(list(view.trials.values()), space_from_json(document) if document else None, direction)
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """One row a trial, indexed by its id: state, hyperparameters, metrics, worker, seconds …
+
+        A hyperparameter that is called as a metric or another column gets the prefix `hparams.`, a metric that is
+        called as another column `metrics.`.
+
+        Raises:
+            ConfigError: when pandas is missing.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ConfigError("to_dataframe needs pandas, which is not installed: pip install 'pandas<3'.") from error
+        rows = [_row(trial) for trial in self.trials]
+        return pandas.DataFrame(rows, index=pandas.Index([trial.id for trial in self.trials], name="id"))
+
+    def stop(self, now: bool = False) -> None:
+        """End the run: finished trials are kept, running ones become STOPPED. Nothing for a run that has ended.
+
+        Args:
+            now: do not wait for the workers.
+
+        Raises:
+            StoreError: when another process drives it.
+        """
+        if self._live is not None:
+            self._live.abandon() if now else self._live.stop("stopped by its user")
+        elif self.is_alive:
+            raise StoreError(f"run {self.id} belongs to another process: stop it there ({self._driver()}).")
+
+    def abandon(self) -> None:
+        """`stop(now=True)`."""
+        self.stop(now=True)
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for the end; False when `timeout_s` passed first.
+
+        Raises:
+            StoreError: when another process drives it.
+        """
+        if self._live is not None:
+            return self._live.wait(timeout_s)
+        if self.is_alive:
+            raise StoreError(f"run {self.id} belongs to another process: wait for it there ({self._driver()}).")
+        return True
+
+    def describe_end(self) -> str:
+        """One line for a person: how it ended or stands, and what it has."""
+        view, best = self.view, self.best
+        reason = f": {view.state_reason}" if view.state_reason else ""
+        found = f" Best: trial {best.id}, {view.metric_name or 'metric'} {best.metric:g}." if best else ""
+        return f"Run {self.id} {_PHRASES[view.state]}{reason.rstrip('.')}. {_counted(view)}.{found}"
+
+    def _driver(self) -> str:
+        driver = self.config.get("driver") or {}
+        return f"process {driver.get('pid', '?')} on {driver.get('host', '?')}"
+
+    def _trial(self, view: TrialView) -> Trial:
+        return Trial(
+            id=view.id,
+            attempt=view.attempt,
+            state=view.state,
+            hparams=dict(view.hparams),
+            metrics=dict(view.metrics),
+            metric=view.metric,
+            worker=view.worker_id,
+            duration_s=view.elapsed_s(time.time()) or 0.0,
+            dir=self._layout.trial_dir(view.id, view.attempt),
+            error=view.error,
+        )
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in RESULT_KEYS:
+            raise KeyError(key)
+        return result_of(self.view)[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(RESULT_KEYS)
+
+    def __len__(self) -> int:
+        return len(RESULT_KEYS)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Run) and self.dir == other.dir
+
+    def __hash__(self) -> int:
+        return hash(self.dir)
+
+    def __repr__(self) -> str:
+        view, best = self.view, self.best
+        lines = [f"Run {self.name}/{self.id}: {view.state.lower()}, {_counted(view)}"]
+        if best is not None:
+            hparams = ", ".join(
+                f"{name}={_short(best.hparams[name])}" for name in view.hparam_columns if name in best.hparams
+            )
+            lines.append(
+                f"  best: {view.metric_name or 'metric'} {best.metric:g} in trial {best.id}"
+                + (hparams and f" ({hparams})")
+            )
+        if self.error:
+            lines.append(f"  error: {self.error}")
+        return "\n".join([*lines, f"  {os.path.relpath(self.dir)}"])
+
+
+_PHRASES = {
+    RunState.STARTING: "is starting",
+    RunState.RUNNING: "is running",
+    RunState.COMPLETE: "is complete",
+    RunState.STOPPED: "was stopped",
+    RunState.FAILED: "failed",
+}
+
+
+def _counted(view: RunView) -> str:
+    """'20 of 30 trials: 14 complete, 5 pruned, 1 failed'."""
+    n_trials = f" of {view.n_trials}" if view.n_trials is not None and view.n_trials != view.n_done else ""
+    states = ", ".join(f"{n} {state.lower()}" for state, n in view.counts.items() if n)
+    noun = "trial" if (view.n_trials or view.n_done) == 1 else "trials"
+    return f"{view.n_done}{n_trials} {noun}" + (states and f": {states}")
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else repr(value)
+
+
+def _row(trial: Trial) -> dict[str, Any]:
+    fixed: dict[str, Any] = {"attempt": trial.attempt, "state": trial.state.value}
+    ending: dict[str, Any] = {
+        "metric": trial.metric,
+        "worker": trial.worker,
+        "duration_s": trial.duration_s,
+        "error": trial.error and f"{trial.error.kind}: {trial.error.message}",
+        "dir": str(trial.dir),
+    }
+    taken = {*fixed, *ending} - {"metric"}
+    metrics = {f"metrics.{name}" if name in taken else name: value for name, value in trial.metrics.items()}
+    taken |= {*metrics, "metric"}
+    hparams = {f"hparams.{name}" if name in taken else name: value for name, value in trial.hparams.items()}
+    return fixed | hparams | metrics | ending

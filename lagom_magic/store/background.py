@@ -1,0 +1,232 @@
+"""The thread "lagom-store": does the slow half of keeping a run, in the order in which the driver handed it over.
+
+It gathers what comes within 50 ms, so that a driver at full speed wakes it 20 times a second and not a thousand.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from lagom_magic.events.facts import Fact, RunEnded, TrialEnded, WorkerLost
+from lagom_magic.events.fold import fold
+from lagom_magic.events.views import RunView
+from lagom_magic.store.console import LineLimiter, WorkerConsole
+from lagom_magic.store.console_file import ConsoleWriter
+from lagom_magic.store.jsontext import json_text
+from lagom_magic.store.layout import RunLayout, write_whole
+from lagom_magic.store.provenance import write_environment
+from lagom_magic.store.summary import result_document
+from lagom_magic.store.tensorboard import TensorBoardWriter
+from lagom_magic.store.trials import OutputLogs, write_trial_json
+
+logger = logging.getLogger("lagom_magic.store")
+
+#: Seconds that work is gathered before it is done.
+_GATHER_S = 0.05
+#: Running trials appear in TensorBoard, and skipped lines are told of, after at most this many seconds.
+_FLUSH_S = 1.0
+#: Bytes of output under way above which workers should not be read, and below which they may be again.
+_HIGH_WATER_BYTES, _LOW_WATER_BYTES = 8 << 20, 1 << 20
+
+_NO_TENSORBOARD = "TensorBoard's files are incomplete"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a worker printed; `is_shown` = it also goes to the console."""
+
+    worker_id: int
+    trial_id: int | None
+    attempt: int
+    data: bytes
+    is_shown: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Nothing comes after; `result` stands in result.json beside what the facts say."""
+
+    result: dict[str, Any]
+
+
+Work = list[tuple[Fact, float]] | Output | Close
+
+
+class Background:
+    """Owns the thread and everything that only it touches. The other methods are the driver thread's."""
+
+    def __init__(self, layout: RunLayout, searchspace: dict[str, Any], on_error: Callable[[str, str], None]) -> None:
+        """Start the thread.
+
+        Args:
+            layout: of the run.
+            searchspace: as in run.json.
+            on_error: called from the thread with (what kind of error, text for a person).
+        """
+        self._layout = layout
+        self._searchspace = searchspace
+        self._on_error = on_error
+        #: Called from the thread when workers may be read again, and when files have changed.
+        self.on_uncongested: Callable[[], None] = _nothing
+        self.on_written: Callable[[], None] = _nothing
+        self._work: queue.SimpleQueue[Work] = queue.SimpleQueue()
+        self._hurry = threading.Event()
+        self._is_waited_for = False
+        self._n_bytes_in = 0  # written by the driver's thread only
+        self._n_bytes_done = 0  # written by ours only
+        self._view = RunView()
+        self._logs = OutputLogs(layout)
+        self._console = ConsoleWriter(layout)
+        self._consoles: dict[int, WorkerConsole] = {}
+        self._tensorboard: TensorBoardWriter | None = None
+        self._thread = threading.Thread(target=self._run, name="lagom-store", daemon=True)
+        self._thread.start()
+
+    def put(self, work: Work) -> None:
+        """Hand work over."""
+        if isinstance(work, Output):
+            self._n_bytes_in += len(work.data)
+        self._work.put(work)
+        if isinstance(work, Close) or self._n_bytes_in - self._n_bytes_done > _LOW_WATER_BYTES:
+            self._hurry.set()
+
+    @property
+    def is_congested(self) -> bool:
+        """Whether so much output is under way that workers should not be read until `on_uncongested`."""
+        if self._n_bytes_in - self._n_bytes_done > _HIGH_WATER_BYTES:
+            self._is_waited_for = True
+        # Looked at again: the thread may have caught up before it could see that it is waited for.
+        return self._is_waited_for and self._n_bytes_in - self._n_bytes_done > _LOW_WATER_BYTES
+
+    def join(self, timeout_s: float) -> bool:
+        """Whether the thread ended in time."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        self._try("TensorBoard's files are not written", self._open_tensorboard)
+        self._try("environment.txt is not written", write_environment, self._layout)
+        is_open, flush_at = True, None
+        while is_open:
+            is_open = self._do(self._next_work(flush_at))
+            now = time.monotonic()
+            if flush_at is not None and now >= flush_at:
+                self._flush()
+                flush_at = None
+            elif flush_at is None and self._has_unflushed:
+                flush_at = now + _FLUSH_S
+            self.on_written()
+
+    def _next_work(self, flush_at: float | None) -> list[Work]:
+        """All work at hand; waits for the first of it, at most until `flush_at`."""
+        try:
+            timeout_s = None if flush_at is None else max(0.0, flush_at - time.monotonic())
+            gathered = [self._work.get(timeout=timeout_s)]
+        except queue.Empty:
+            return []
+        self._hurry.wait(_GATHER_S)
+        self._hurry.clear()
+        while True:
+            try:
+                gathered.append(self._work.get_nowait())
+            except queue.Empty:
+                return gathered
+
+    def _do(self, gathered: list[Work]) -> bool:
+        """Do the work; False when it was the last."""
+        for work in gathered:
+            if isinstance(work, list):
+                for fact, fact_time in work:
+                    self._do_fact(fact, fact_time)
+            elif isinstance(work, Output):
+                self._do_output(work)
+            else:
+                self._do_close(work)
+                return False
+        return True
+
+    def _do_fact(self, fact: Fact, fact_time: float) -> None:
+        n_late = self._view.n_late
+        fold(self._view, fact, fact_time)
+        if self._view.n_late > n_late:
+            return
+        if self._tensorboard is not None:
+            self._try(_NO_TENSORBOARD, self._tensorboard.add, fact, fact_time)
+        if isinstance(fact, TrialEnded):
+            self._end_output(fact.worker_id)
+            trial = self._view.trials[fact.trial_id]
+            self._try("a trial.json is not written", write_trial_json, self._layout, trial, fact)
+        elif isinstance(fact, WorkerLost):
+            self._end_output(fact.worker_id)
+        elif isinstance(fact, RunEnded):
+            self._flush()
+
+    def _do_output(self, work: Output) -> None:
+        self._try("output is lost", self._logs.write, work.worker_id, work.trial_id, work.attempt, work.data)
+        if work.is_shown:
+            console = self._consoles.get(work.worker_id)
+            if console is None:
+                console = self._consoles[work.worker_id] = WorkerConsole(work.worker_id, LineLimiter())
+            lines = console.feed(work.trial_id, work.attempt, work.data, time.monotonic())
+            self._write_lines(lines)
+        self._n_bytes_done += len(work.data)
+        if self._is_waited_for and self._n_bytes_in - self._n_bytes_done <= _LOW_WATER_BYTES:
+            self._is_waited_for = False
+            self.on_uncongested()
+
+    def _end_output(self, worker_id: int) -> None:
+        """The worker's trial is over: close its log and show what was held back."""
+        self._logs.close_of(worker_id)
+        if worker_id in self._consoles:
+            self._write_lines(self._consoles[worker_id].flush())
+
+    def _write_lines(self, lines: list[str]) -> None:
+        if lines:
+            self._try("the console is incomplete", self._console.write, lines)
+
+    @property
+    def _has_unflushed(self) -> bool:
+        return (self._tensorboard is not None and self._tensorboard.is_dirty) or any(
+            console.n_untold for console in self._consoles.values()
+        )
+
+    def _flush(self) -> None:
+        if self._tensorboard is not None:
+            self._try(_NO_TENSORBOARD, self._tensorboard.flush)
+        for console in self._consoles.values():
+            self._write_lines(console.tell_skipped())
+
+    def _do_close(self, work: Close) -> None:
+        for worker_id in self._consoles:
+            self._end_output(worker_id)
+        self._logs.close()
+        self._console.close()
+        if self._tensorboard is not None:
+            self._try(_NO_TENSORBOARD, self._tensorboard.close)
+        self._try("result.json is not written", self._write_result, work.result)
+
+    def _open_tensorboard(self) -> None:
+        self._tensorboard = TensorBoardWriter(self._layout, self._searchspace)
+
+    def _write_result(self, result: dict[str, Any]) -> None:
+        write_whole(self._layout.result, json_text(result_document(self._view) | result).encode())
+
+    def _try(self, consequence: str, call: Callable[..., None], *args: Any) -> None:
+        """The thread's outer edge, drawn around each piece of work: one that fails is told of, the others go on."""
+        try:
+            call(*args)
+        except OSError as error:
+            self._on_error("disk", f"{consequence}: {error}")
+        except Exception as error:
+            logger.exception("%s", consequence)
+            self._on_error(consequence, f"{consequence}: {type(error).__name__}: {error}")
+
+
+def _nothing() -> None:
+    """The hook of a driver that does not want to be told."""

@@ -1,0 +1,183 @@
+"""Where everything of a run lies: the only place that knows file names, used by writers and readers alike."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from lagom_magic.errors import ConfigError, StoreError
+
+#: The version of everything below a run's folder, `run.json["format"]`.
+FORMAT = 1
+
+_EXPERIMENT_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_RUN_ID = re.compile(r"\d{8}-\d{6}-[a-z0-9]{4}")
+#: Letters and digits that cannot be taken for one another.
+_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+
+
+@dataclass(frozen=True, slots=True)
+class RunLayout:
+    """The files of one run.
+
+    Attributes:
+        root: the run's folder.
+    """
+
+    root: Path
+
+    @property
+    def run_json(self) -> Path:
+        """What was asked for: config, search space, Spark UI link …"""
+        return self.root / "run.json"
+
+    @property
+    def source(self) -> Path:
+        """The cell, or the function's module."""
+        return self.root / "source.py"
+
+    @property
+    def environment(self) -> Path:
+        """Python, platform and installed packages of the driver."""
+        return self.root / "environment.txt"
+
+    @property
+    def journal(self) -> Path:
+        """The spine: every fact, one JSON object a line."""
+        return self.root / "events.jsonl"
+
+    @property
+    def result(self) -> Path:
+        """How it ended; absent while it runs, and for ever after a crash of the driver."""
+        return self.root / "result.json"
+
+    @property
+    def console(self) -> Path:
+        """Prefixed, rate-limited lines of all workers as a person reads them; the newest part."""
+        return self.root / "console.log"
+
+    @property
+    def older_console(self) -> Path:
+        """The part of the console before the newest; what is older still is in the output.log files only."""
+        return self.root / "console.1.log"
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard's logdir."""
+        return self.root / "tensorboard"
+
+    @property
+    def trials(self) -> Path:
+        return self.root / "trials"
+
+    @staticmethod
+    def trial_name(trial_id: int, attempt: int) -> str:
+        """'0007', and '0007.2' for its second attempt."""
+        return f"{trial_id:04d}" if attempt == 1 else f"{trial_id:04d}.{attempt}"
+
+    def trial_dir(self, trial_id: int, attempt: int) -> Path:
+        return self.root.joinpath("trials", self.trial_name(trial_id, attempt))
+
+    def trial_json(self, trial_id: int, attempt: int) -> Path:
+        return self.trial_dir(trial_id, attempt) / "trial.json"
+
+    def artifacts(self, trial_id: int, attempt: int) -> Path:
+        """Files that the training function returned."""
+        return self.trial_dir(trial_id, attempt) / "artifacts"
+
+    def output_log(self, worker_id: int, trial_id: int | None, attempt: int) -> Path:
+        """Raw bytes as printed: of a trial, or of a worker outside of trials."""
+        if trial_id is None:
+            return self.root / "workers" / f"{worker_id}.log"
+        return self.trial_dir(trial_id, attempt) / "output.log"
+
+    def tensorboard_dir(self, trial_id: int, attempt: int) -> Path:
+        return self.tensorboard / self.trial_name(trial_id, attempt)
+
+
+def default_home() -> Path:
+    """$LAGOM_HOME, else ./lagom_runs."""
+    return Path(os.environ.get("LAGOM_HOME") or "lagom_runs").expanduser().absolute()
+
+
+def check_experiment_name(name: str) -> str:
+    """The name, which becomes a folder's.
+
+    Raises:
+        ConfigError: when it is not 1 to 64 letters, digits, dots, dashes and underscores.
+    """
+    if not _EXPERIMENT_NAME.fullmatch(name) or set(name) == {"."}:
+        raise ConfigError(
+            f"{name!r} cannot be an experiment's name, because it becomes a folder's: "
+            "use 1 to 64 letters, digits, '.', '_' and '-'."
+        )
+    return name
+
+
+def is_run_id(text: str) -> bool:
+    """Whether the text has the form of a run id."""
+    return _RUN_ID.fullmatch(text) is not None
+
+
+def create_run_dir(home: Path, experiment: str, now: datetime) -> RunLayout:
+    """A new empty folder for a run, claimed by creating it, so that two drivers never share one.
+
+    Args:
+        home: the folder of all experiments; made when missing.
+        experiment: a checked name.
+        now: local time, for the run id.
+
+    Raises:
+        StoreError: when the folder cannot be made.
+    """
+    parent = home / check_experiment_name(experiment)
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for _ in range(100):
+            root = parent / f"{now:%Y%m%d-%H%M%S}-{''.join(secrets.choice(_ALPHABET) for _ in range(4))}"
+            try:
+                root.mkdir()
+            except FileExistsError:
+                continue
+            (root / "trials").mkdir()
+            return RunLayout(root)
+    except OSError as error:
+        raise StoreError(
+            f"Cannot create a run folder in {parent}: {error}. Set LAGOM_HOME to a folder you own."
+        ) from error
+    raise StoreError(f"Cannot find a free run id in {parent}: it holds too many runs of this second.")
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that readers see all of it or nothing: beside, then renamed.
+
+    Raises:
+        OSError: as the file system reports it; what was there before stays.
+    """
+    folder, name = os.path.split(path)
+    beside = f"{folder}/.{name}.part"
+    try:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            write_all(descriptor, data)
+        finally:
+            os.close(descriptor)
+        os.rename(beside, path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
+
+
+def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
+    """`os.write` until everything is written.
+
+    Raises:
+        OSError: as the file system reports it.
+    """
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

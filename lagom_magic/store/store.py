@@ -1,0 +1,162 @@
+"""A run's folder as the driver writes it: the journal at once, everything else on the store's own thread.
+
+All methods are for the driver's thread and cheap. A disk that fails never ends the run: it is told of once.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from lagom_magic.errors import StoreError
+from lagom_magic.events.facts import Fact, FileStored, WorkerLost
+from lagom_magic.store.background import Background, Close, Output
+from lagom_magic.store.files import FileReceiver
+from lagom_magic.store.journal import JournalWriter
+from lagom_magic.store.layout import RunLayout, create_run_dir
+from lagom_magic.store.provenance import write_run_json, write_source
+
+logger = logging.getLogger("lagom_magic.store")
+
+#: Seconds for the last files when a run is closed.
+_CLOSE_TIMEOUT_S = 60.0
+
+
+class RunStore:
+    """Keeps one run."""
+
+    @classmethod
+    def create(
+        cls,
+        home: Path,
+        experiment: str,
+        document: Mapping[str, Any],
+        source: str,
+        on_error: Callable[[str], None],
+    ) -> RunStore:
+        """Make the folder of a new run.
+
+        Args:
+            home: the folder of all experiments.
+            experiment: its name, see `check_experiment_name`.
+            document: content of run.json; `searchspace` in the form of `spec.space_json`.
+            source: content of source.py.
+            on_error: called from any thread with one line when files cannot be written, once for each kind of
+                trouble.
+
+        Raises:
+            ConfigError: for an impossible name.
+            StoreError: when the folder cannot be made.
+        """
+        now = datetime.now().astimezone()
+        layout = create_run_dir(home, experiment, now)
+        try:
+            write_run_json(layout, experiment, document, now)
+            write_source(layout, source)
+            return cls(layout, document.get("searchspace") or {}, on_error)
+        except OSError as error:
+            raise StoreError(f"Cannot begin the run folder {layout.root}: {error}.") from error
+
+    def __init__(self, layout: RunLayout, searchspace: dict[str, Any], on_error: Callable[[str], None]) -> None:
+        self.layout = layout
+        self.run_id = layout.root.name
+        self._tell = _OnceEach(on_error)
+        self._journal = JournalWriter(layout.journal, lambda text: self._tell("disk", text))
+        self._background = Background(layout, searchspace, self._tell)
+        self._files = FileReceiver(layout)
+        self._facts: list[tuple[Fact, float]] = []
+        self._is_closed = False
+
+    @property
+    def on_uncongested(self) -> Callable[[], None]:
+        """Called from the store's thread when `is_congested` has become False again."""
+        return self._background.on_uncongested
+
+    @on_uncongested.setter
+    def on_uncongested(self, call: Callable[[], None]) -> None:
+        self._background.on_uncongested = call
+
+    @property
+    def on_written(self) -> Callable[[], None]:
+        """Called from the store's thread when console lines or files were written."""
+        return self._background.on_written
+
+    @on_written.setter
+    def on_written(self, call: Callable[[], None]) -> None:
+        self._background.on_written = call
+
+    def record(self, fact: Fact, time: float) -> None:
+        """Append a fact to the journal; readers see it after `flush`.
+
+        Args:
+            fact: what happened.
+            time: seconds since the epoch.
+        """
+        self._journal.append(fact, time)
+        self._facts.append((fact, time))
+        if isinstance(fact, WorkerLost):
+            self._files.abandon(fact.worker_id)
+
+    def flush(self) -> None:
+        """Make what was recorded visible."""
+        if self._facts:
+            self._journal.flush()
+            self._background.put(self._facts)
+            self._facts = []
+
+    def write_output(
+        self, worker_id: int, trial_id: int | None, attempt: int, data: bytes, is_shown: bool = True
+    ) -> None:
+        """Append what a worker printed to its output.log and, if it is shown, to the console."""
+        self.flush()  # the order in which it happened
+        self._background.put(Output(worker_id, trial_id, attempt, data, is_shown))
+
+    @property
+    def is_congested(self) -> bool:
+        """Whether output comes faster than the disk takes it: read no worker until `on_uncongested`."""
+        return self._background.is_congested
+
+    def write_chunk(self, worker_id: int, header: Mapping[str, Any], data: bytes) -> FileStored | None:
+        """Write a chunk of a file; the fact when the file is whole. Costs about 2 ms a MiB.
+
+        Raises:
+            StoreError: once a file, for a bad path, offset, size or hash, or when the disk refuses it.
+        """
+        return self._files.receive(worker_id, header, data)
+
+    def close(self, result: Mapping[str, Any] | None = None) -> None:
+        """Write everything, result.json last, and end the thread. May be called again.
+
+        Args:
+            result: keys to stand in result.json beside, and over, what the facts say.
+        """
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self.flush()
+        self._files.close()
+        self._background.put(Close(dict(result or {})))
+        if not self._background.join(_CLOSE_TIMEOUT_S):
+            self._tell("disk", f"the last files of {self.layout.root} were not written within {_CLOSE_TIMEOUT_S:.0f} s")
+        self._journal.close()
+
+
+class _OnceEach:
+    """Passes on the first error of each kind; the others go to the log only."""
+
+    def __init__(self, on_error: Callable[[str], None]) -> None:
+        self._on_error = on_error
+        self._told: set[str] = set()
+        self._lock = threading.Lock()
+
+    def __call__(self, kind: str, text: str) -> None:
+        with self._lock:
+            is_first = kind not in self._told
+            self._told.add(kind)
+        logger.log(logging.WARNING if is_first else logging.DEBUG, "%s", text)
+        if is_first:
+            self._on_error(text)

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import fields
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lagom_magic.events.facts import (
+    FACTS,
+    Fact,
+    FileStored,
+    MetricReported,
+    Noticed,
+    RunEnded,
+    RunStarted,
+    RunState,
+    TrialEnded,
+    TrialError,
+    TrialRequeued,
+    TrialStarted,
+    TrialState,
+    WorkerLost,
+    WorkerRegistered,
+    from_record,
+    number_from_json,
+    to_record,
+)
+
+ids = st.integers(0, 10**9)
+text = st.text(max_size=20)
+numbers = st.floats(allow_nan=False)
+metrics = st.dictionaries(text, numbers, max_size=3)
+plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | text
+hparams = st.dictionaries(text, plain | st.lists(plain, max_size=2), max_size=3)
+texts = st.lists(text, max_size=2).map(tuple)
+facts = st.one_of(
+    st.builds(
+        RunStarted,
+        text,
+        text,
+        text,
+        st.none() | ids,
+        ids,
+        st.none() | text,
+        st.sampled_from(["max", "min"]),
+        text,
+        text,
+        st.none() | ids,
+        texts,
+    ),
+    st.builds(WorkerRegistered, ids, ids, text, ids, texts, text),
+    st.builds(WorkerLost, ids, ids, text),
+    st.builds(TrialStarted, ids, ids, ids, hparams, st.none() | ids),
+    st.builds(MetricReported, ids, ids, ids, ids, metrics),
+    st.builds(
+        TrialEnded,
+        ids,
+        ids,
+        ids,
+        st.sampled_from(TrialState),
+        metrics,
+        st.none() | numbers,
+        st.floats(0, 1e9),
+        st.none() | st.builds(TrialError, text, text, text),
+        texts,
+        texts,
+        st.dictionaries(text, text, max_size=2),
+    ),
+    st.builds(TrialRequeued, ids, ids, text),
+    st.builds(FileStored, ids, ids, text, ids, text),
+    st.builds(Noticed, text),
+    st.builds(RunEnded, st.sampled_from(RunState), text),
+)
+
+
+@given(facts)
+def test_a_fact_survives_json_in_both_directions(fact: Fact) -> None:
+    record = json.loads(json.dumps(to_record(fact), allow_nan=False))
+    assert from_record(record) == fact
+    assert json.loads(json.dumps(to_record(from_record(record)))) == record
+
+
+def test_nan_is_written_as_text_and_read_as_nan() -> None:
+    record = to_record(MetricReported(0, 1, 1, 0, {"loss": math.nan}))
+    assert record["metrics"] == {"loss": "nan"}
+    fact = from_record(record)
+    assert isinstance(fact, MetricReported)
+    assert math.isnan(fact.metrics["loss"])
+
+
+@pytest.mark.parametrize("kind", FACTS.values())
+def test_a_newer_versions_field_is_ignored_and_a_missing_one_is_an_error(kind: type[Fact]) -> None:
+    with pytest.raises(ValueError, match=kind.type):
+        from_record({"type": kind.type})
+    assert all(field.name != "from_the_future" for field in fields(kind))
+    assert from_record({"type": "noticed", "text": "x", "from_the_future": 1}) == Noticed("x")
+
+
+@pytest.mark.parametrize("record", [{}, {"type": "nonsense"}, {"type": "run_ended", "state": "FINALIZED"}])
+def test_a_record_that_is_no_fact_is_an_error(record: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="unknown event|not a valid"):
+        from_record(record)
+
+
+def test_text_that_is_no_number_is_an_error() -> None:
+    with pytest.raises(ValueError, match="'NaN' is no number"):
+        number_from_json("NaN")

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lagom_magic.errors import StoreError
+from lagom_magic.events.facts import FileStored
+from lagom_magic.store.files import FileReceiver, safe_parts
+from lagom_magic.store.layout import RunLayout
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Iterator[FileReceiver]:
+    (tmp_path / "trials").mkdir()
+    receiver = FileReceiver(RunLayout(tmp_path))
+    yield receiver
+    receiver.close()
+
+
+def chunks(path: str, data: bytes, size: int = 4, **changes: Any) -> list[tuple[dict[str, Any], bytes]]:
+    found = []
+    for offset in range(0, max(len(data), 1), size):
+        part = data[offset : offset + size]
+        is_last = offset + size >= len(data)
+        header = {
+            "trial_id": 7,
+            "attempt": 1,
+            "path": path,
+            "offset": offset,
+            "size_bytes": len(data),
+            "is_last": is_last,
+            "sha256": hashlib.sha256(data).hexdigest() if is_last else None,
+        }
+        found.append(({**header, **changes}, part))
+    return found
+
+
+def send(receiver: FileReceiver, path: str, data: bytes, **changes: Any) -> FileStored | None:
+    stored = None
+    for header, part in chunks(path, data, **changes):
+        stored = receiver.receive(1, header, part)
+    return stored
+
+
+@pytest.mark.parametrize("data", [b"", b"abc", b"0123456789" * 3])
+def test_a_file_appears_whole_in_its_trials_folder(receiver: FileReceiver, tmp_path: Path, data: bytes) -> None:
+    stored = send(receiver, "artifacts/plots/a.png", data)
+    assert stored == FileStored(7, 1, "artifacts/plots/a.png", len(data), hashlib.sha256(data).hexdigest())
+    assert (tmp_path / "trials/0007/artifacts/plots/a.png").read_bytes() == data
+
+
+def test_nothing_is_seen_before_the_last_chunk(receiver: FileReceiver, tmp_path: Path) -> None:
+    header, part = chunks("files/x", b"12345678")[0]
+    assert receiver.receive(1, header, part) is None
+    assert not (tmp_path / "trials/0007/files/x").exists()
+    receiver.abandon(1)
+    assert os.listdir(tmp_path / "trials/0007/files") == []
+
+
+def test_a_second_attempt_writes_into_its_own_folder(receiver: FileReceiver, tmp_path: Path) -> None:
+    send(receiver, "files/x", b"abc", attempt=2)
+    assert (tmp_path / "trials/0007.2/files/x").read_bytes() == b"abc"
+
+
+BAD_PATHS = [
+    "",
+    "x",
+    "/etc/passwd",
+    "../x",
+    "artifacts/../../x",
+    "artifacts/..",
+    "artifacts/.",
+    "artifacts//x",
+    "artifacts/",
+    "artifacts",
+    "files/a\0b",
+    "files/..\\x",
+    "trial.json",
+    "files/" + "x" * 300,
+    "files/" + "a/" * 100 + "b",
+    "./files/x",
+]
+
+
+@pytest.mark.parametrize("path", BAD_PATHS)
+def test_a_path_that_leads_elsewhere_is_refused(receiver: FileReceiver, tmp_path: Path, path: str) -> None:
+    with pytest.raises(StoreError, match="refused"):
+        send(receiver, path, b"abc")
+    assert os.listdir(tmp_path) == ["trials"]
+
+
+@given(st.text(st.sampled_from("./\\\0ab~ ") | st.characters(codec="utf-8"), max_size=30))
+def test_a_path_is_refused_or_stays_below_its_folder(path: str) -> None:
+    for candidate in (path, f"artifacts/{path}"):
+        try:
+            parts = safe_parts(candidate)
+        except StoreError:
+            continue
+        joined = os.path.normpath(os.path.join("/run/trials/0007", *parts))
+        assert joined.startswith(("/run/trials/0007/artifacts/", "/run/trials/0007/files/"))
+        assert joined == "/run/trials/0007/" + candidate
+
+
+def test_a_link_that_leads_out_of_the_folder_is_not_followed(receiver: FileReceiver, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (tmp_path / "trials/0007/files").mkdir(parents=True)
+    (tmp_path / "trials/0007/files/link").symlink_to(outside)
+    (tmp_path / "trials/0007/files/target").symlink_to(outside / "stolen")
+    with pytest.raises(StoreError):
+        send(receiver, "files/link/x", b"abc")
+    send(receiver, "files/target", b"abc")
+    assert os.listdir(outside) == []
+    assert (tmp_path / "trials/0007/files/target").read_bytes() == b"abc"
+
+
+def test_a_trial_folder_that_is_a_link_is_not_followed(receiver: FileReceiver, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (tmp_path / "trials/0007").symlink_to(outside)
+    with pytest.raises(StoreError):
+        send(receiver, "files/x", b"abc")
+    assert os.listdir(outside) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "change"),
+    [(1, {"offset": 5}), (1, {"offset": 3}), (2, {"sha256": "0" * 64}), (2, {"size_bytes": 99}), (2, {"sha256": None})],
+)
+def test_a_wrong_offset_size_or_hash_is_refused_once_and_leaves_nothing(
+    receiver: FileReceiver, tmp_path: Path, number: int, change: dict[str, Any]
+) -> None:
+    sent = chunks("files/x", b"0123456789ab")
+    sent[number][0].update(change)
+    n_errors = 0
+    for header, part in sent:
+        try:
+            assert receiver.receive(1, header, part) is None
+        except StoreError as error:
+            n_errors += 1
+            assert "files/x" in str(error)
+    assert n_errors == 1
+    assert os.listdir(tmp_path / "trials/0007/files") == []
+
+
+def test_a_file_may_be_sent_again_after_it_was_refused(receiver: FileReceiver) -> None:
+    with pytest.raises(StoreError):
+        send(receiver, "files/x", b"abc", sha256="0" * 64)
+    assert send(receiver, "files/x", b"abc") is not None
+
+
+@pytest.mark.parametrize("change", [{"trial_id": "7"}, {"trial_id": -1}, {"attempt": 0}, {"path": 1}, {"trial_id": None}])
+def test_a_header_of_the_wrong_form_is_refused(receiver: FileReceiver, change: dict[str, Any]) -> None:
+    with pytest.raises(StoreError, match="names trial"):
+        send(receiver, "files/x", b"abc", **change)
+
+
+def test_workers_may_send_at_the_same_time(receiver: FileReceiver, tmp_path: Path) -> None:
+    one, two = chunks("files/x", b"11111111"), chunks("files/x", b"22222222", trial_id=8)
+    for first, second in zip(one, two, strict=True):
+        receiver.receive(1, *first)
+        receiver.receive(2, *second)
+    assert (tmp_path / "trials/0007/files/x").read_bytes() == b"11111111"
+    assert (tmp_path / "trials/0008/files/x").read_bytes() == b"22222222"
+
+
+def test_a_folder_in_the_files_place_is_an_error(receiver: FileReceiver) -> None:
+    send(receiver, "files/x/y", b"abc")
+    with pytest.raises(StoreError, match="files/x"):
+        send(receiver, "files/x", b"abc")
