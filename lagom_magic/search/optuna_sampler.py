@@ -1,0 +1,153 @@
+"""Optuna's samplers behind our seam, through ask and tell on an in-memory study.
+
+Imported only when such a sampler is used, for Optuna takes 0.4 s to import.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from lagom_magic.events.facts import HParams, TrialState
+from lagom_magic.search.base import EXHAUSTED, Answer, Direction, Sampler, Suggestion
+from lagom_magic.search.distributions import distribution_of, value_of
+from lagom_magic.search.quiet import quiet_optuna
+from lagom_magic.spec.space import Searchspace
+
+DIRECTIONS = {"max": optuna.study.StudyDirection.MAXIMIZE, "min": optuna.study.StudyDirection.MINIMIZE}
+
+
+class AskTellStudy(optuna.Study):
+    """A study in memory that remembers when its sampler (grid, brute force) says that it is through."""
+
+    def __init__(
+        self,
+        direction: Direction,
+        sampler: optuna.samplers.BaseSampler,
+        pruner: optuna.pruners.BasePruner | None = None,
+    ) -> None:
+        with quiet_optuna():
+            storage = optuna.storages.InMemoryStorage()
+            storage.create_new_study([DIRECTIONS[direction]], "lagom")
+            super().__init__("lagom", storage, sampler=sampler, pruner=pruner or optuna.pruners.NopPruner())
+        self.is_stopped = False
+
+    def stop(self) -> None:
+        """Called by a sampler; Optuna's own would refuse outside its `optimize`."""
+        self.is_stopped = True
+
+
+class OptunaSampler(Sampler):
+    """Any `optuna.samplers.BaseSampler`; a trial's number there is its id here.
+
+    Conditions are resolved while asking, parents first, as in Optuna's define-by-run. A failed or stopped
+    trial is told as FAIL and so is an infinitely good value; an infinitely bad one counts as the worst seen.
+
+    Args:
+        sampler: used by this search only from now on.
+        space: what to suggest.
+        direction: "max" or "min".
+    """
+
+    def __init__(self, sampler: optuna.samplers.BaseSampler, space: Searchspace, direction: Direction) -> None:
+        self._space = space
+        self._direction = direction
+        self._study = AskTellStudy(direction, sampler)
+        self._distributions = {name: distribution_of(domain) for name, domain in space.items()}
+        self._in_flight: dict[int, optuna.Trial] = {}
+        self._worst: float | None = None
+
+    def ask(self, trial_id: int) -> Suggestion | Answer:
+        if self._study.is_stopped:
+            return EXHAUSTED
+        trial = self._study.ask()
+        hparams: HParams = {}
+        for name, domain in self._space.items():
+            if domain.is_active(hparams):
+                hparams[name] = value_of(domain, _suggest(trial, name, self._distributions[name]))
+        self._in_flight[trial_id] = trial
+        return Suggestion(hparams)
+
+    def tell(self, trial_id: int, state: TrialState, value: float | None) -> None:
+        trial = self._in_flight.pop(trial_id, None)
+        if trial is None:
+            return
+        value = None if value is None else self._finite(value)
+        if state is TrialState.PRUNED:
+            if value is not None:
+                trial.report(value, step=1)
+            self._study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        elif state is TrialState.COMPLETE and value is not None:
+            self._study.tell(trial, value)
+        else:
+            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+
+    def _finite(self, value: float) -> float | None:
+        """The value as surrogate models can use it; None when it says nothing."""
+        if math.isfinite(value):
+            worse = min if self._direction == "max" else max
+            self._worst = value if self._worst is None else worse(self._worst, value)
+            return value
+        is_bad = (value < 0) == (self._direction == "max")
+        return self._worst if is_bad else None
+
+
+class FixedSpaceCmaEs(optuna.samplers.CmaEsSampler):
+    """CMA-ES over the hyperparameters that every trial has; the others are sampled independently.
+
+    Optuna infers that set from past trials, and gives CMA-ES up for good when a condition shrinks it.
+    """
+
+    def __init__(self, space: Searchspace, seed: int | None) -> None:
+        self._fixed_space: dict[str, BaseDistribution] = {
+            name: distribution
+            for name, domain in space.items()
+            if not domain.when
+            and isinstance(distribution := distribution_of(domain), (FloatDistribution, IntDistribution))
+            and not distribution.single()
+        }
+        rest = len(self._fixed_space) < len(space)
+        super().__init__(
+            seed=seed,
+            warn_independent_sampling=False,
+            consider_pruned_trials=True,
+            independent_sampler=tpe(space, seed) if rest else None,
+        )
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: optuna.trial.FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self._fixed_space
+
+
+def tpe(space: Searchspace, seed: int | None) -> optuna.samplers.BaseSampler:
+    """Multivariate TPE that keeps away from running trials; hyperparameters under a condition form groups."""
+    has_conditions = any(domain.when for domain in space.values())
+    with quiet_optuna():
+        return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True, group=has_conditions)
+
+
+def gp(seed: int | None) -> optuna.samplers.BaseSampler:
+    """Gaussian process with log expected improvement; needs torch and scipy."""
+    with quiet_optuna():
+        return optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False)
+
+
+def cmaes(space: Searchspace, seed: int | None) -> optuna.samplers.BaseSampler:
+    """CMA-ES on numbers and scales, TPE on the rest; needs the package cmaes."""
+    with quiet_optuna():
+        return FixedSpaceCmaEs(space, seed)
+
+
+def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:
+    match distribution:
+        case CategoricalDistribution(choices=choices):
+            return trial.suggest_categorical(name, choices)
+        case IntDistribution(low=low, high=high, log=log, step=step):
+            return trial.suggest_int(name, low, high, log=log, step=step)
+        case FloatDistribution(low=low, high=high, log=log, step=step):
+            return trial.suggest_float(name, low, high, log=log, step=step)
+    raise TypeError(f"no suggestion for {distribution!r}")

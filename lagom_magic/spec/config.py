@@ -1,0 +1,281 @@
+"""The configs: what an experiment is to do, made by users or by the magics, complete and checked once made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+from lagom_magic.errors import ConfigError, nearest
+from lagom_magic.spec import checks
+from lagom_magic.spec.space import Searchspace
+from lagom_magic.spec.space_json import space_to_json
+from lagom_magic.spec.study import AblationStudy
+
+#: Built-in samplers and pruners, in the order in which messages list them.
+SAMPLERS = ("random", "grid", "tpe", "gp", "cmaes", "qmc")
+PRUNERS = ("median", "none", "asha", "hyperband")
+#: Maggy's names; its "asha" was an optimizer, which is random search under the ASHA pruner.
+SAMPLER_ALIASES = {"randomsearch": "random", "gridsearch": "grid", "asha": "random"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseConfig:
+    """One tracked call of the training function, and what every other config has too.
+
+    Attributes:
+        name: groups runs; a folder's name. None = the training function's name.
+        tags: for finding the run again.
+        model, module: a class, a factory, or a list of them; fills the argument of either name.
+        dataset, train_set, test_set: fill the arguments of these names, as they are.
+        process_data: reads the data of a data-parallel run.
+        hparams: values that fix arguments: a dict, a Trial, or a Run (its best trial); a dict once made.
+        optimization_key: the metric that counts; None or "Metric" = the only number returned.
+        direction: "max" or "min".
+        workers: how many at most; None = every slot of the session.
+        gpus_per_worker: 0.5 packs two workers on a GPU; None = what Spark gives.
+        seed: >= 0; None = nothing is seeded.
+        timeout, trial_timeout: seconds or text like "30m"; seconds once made. None = no limit.
+        retries: how often a failed trial runs again.
+        max_failures: the run ends when more trials failed; None = when all did.
+        files, py_files: paths that go to every worker; absolute once made.
+
+    Raises:
+        ConfigError: for a value that cannot work, with the values allowed; for an unknown keyword, the nearest.
+    """
+
+    name: str | None = None
+    description: str = ""
+    tags: tuple[str, ...] | list[str] = ()
+    model: Any = None
+    module: Any = None
+    dataset: Any = None
+    train_set: Any = None
+    test_set: Any = None
+    process_data: Any = None
+    hparams: Any = field(default_factory=dict)
+    optimization_key: str | None = None
+    direction: str = "max"
+    workers: int | None = None
+    gpus_per_worker: float | None = None
+    seed: int | None = 0
+    timeout: float | str | None = None
+    trial_timeout: float | str | None = None
+    retries: int = 0
+    max_failures: int | None = None
+    files: tuple[str, ...] | list[str] = ()
+    py_files: tuple[str, ...] | list[str] = ()
+
+    def __new__(cls, *args: Any, **values: Any) -> Self:
+        if args:
+            raise ConfigError(f"{cls.__name__}({args[0]!r}, …): name every value, such as {cls.__name__}(workers=2).")
+        known = [option.name for option in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise ConfigError(f"{cls.__name__} has no {name!r}; known: {', '.join(known)}.{nearest(name, known)}")
+        return super().__new__(cls)
+
+    def __post_init__(self) -> None:
+        self._check_texts()
+        self._check_numbers()
+        self._check_sources()
+
+    def _check_texts(self) -> None:
+        if self.name is not None:
+            checks.folder_name("name", self.name)
+        if not isinstance(self.description, str):
+            raise checks.wrong("description", self.description, "a text", "Write description='…'.")
+        self._set("tags", checks.texts("tags", self.tags))
+        if self.optimization_key is not None:
+            checks.metric_name("optimization_key", self.optimization_key)
+        if isinstance(self.direction, str):
+            self._set("direction", self.direction.lower())
+        checks.one_of("direction", self.direction, ("max", "min"))
+
+    def _check_numbers(self) -> None:
+        checks.whole_number("retries", self.retries, low=0, example=1)
+        for name, low, example in (("workers", 1, 2), ("seed", 0, 7), ("max_failures", 0, 3)):
+            if getattr(self, name) is not None:
+                checks.whole_number(name, getattr(self, name), low, example)
+        if self.gpus_per_worker is not None:
+            checks.gpu_share("gpus_per_worker", self.gpus_per_worker)
+        for name in ("timeout", "trial_timeout"):
+            if getattr(self, name) is not None:
+                self._set(name, checks.seconds(name, getattr(self, name)))
+
+    def _check_sources(self) -> None:
+        if self.model is not None and self.module is not None:
+            raise ConfigError("model (--model) and module (--module) are two names of one thing: give one of them.")
+        for name in ("model", "module"):
+            if getattr(self, name) is not None:
+                checks.model_source(name, getattr(self, name))
+        if self.process_data is not None and not callable(self.process_data):
+            raise checks.wrong("process_data", self.process_data, "a function", "Pass the function itself.")
+        self._set("hparams", checks.hparams("hparams", {} if self.hparams is None else self.hparams))
+        for name in ("files", "py_files"):
+            self._set(name, checks.paths(name, getattr(self, name)))
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    @property
+    def metric(self) -> str | None:
+        """The metric that counts; None = the only number returned."""
+        return None if self.optimization_key == "Metric" else self.optimization_key
+
+    @property
+    def timeout_s(self) -> float | None:
+        """`timeout` in seconds."""
+        return checks.seconds("timeout", self.timeout) if self.timeout is not None else None
+
+    @property
+    def trial_timeout_s(self) -> float | None:
+        """`trial_timeout` in seconds."""
+        return checks.seconds("trial_timeout", self.trial_timeout) if self.trial_timeout is not None else None
+
+    def document(self) -> dict[str, Any]:
+        """The config as JSON holds it; objects by their name."""
+        return {option.name: _as_text(getattr(self, option.name)) for option in fields(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizationConfig(BaseConfig):
+    """A search for the best hyperparameters.
+
+    Attributes:
+        num_trials: how many trials at most; a grid may have fewer.
+        optimizer: the sampler: a built-in's name, or an object.
+        searchspace: a Searchspace or a dict of domains; None = as the function's annotations say.
+        pruner: a built-in's name or an object; None = as `es_policy` says.
+        es_policy: Maggy's name of the pruner, "median" or "none".
+        es_interval: steps between two decisions of the pruner, >= 1.
+        es_min: trials that must be finished before the first decision.
+        isolate: each trial in a process of its own.
+        hb_interval: accepted for Maggy's sake and unused: workers push.
+    """
+
+    num_trials: int = 20
+    optimizer: Any = "randomsearch"
+    searchspace: Any = None
+    pruner: Any = None
+    es_policy: Any = "median"
+    es_interval: int = 1
+    es_min: int = 10
+    isolate: bool = False
+    hb_interval: float = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.whole_number("num_trials", self.num_trials, low=1, example=20)
+        checks.whole_number("es_interval", self.es_interval, low=1, example=1)
+        checks.whole_number("es_min", self.es_min, low=1, example=10)
+        checks.flag("isolate", self.isolate)
+        self._check_search("optimizer", (*SAMPLERS, *SAMPLER_ALIASES))
+        self._check_search("es_policy", PRUNERS)
+        if self.pruner is not None:
+            self._check_search("pruner", PRUNERS)
+        if self.optimizer == "asha" and self.pruner not in (None, "asha"):
+            raise ConfigError(
+                f"optimizer (--sampler) 'asha' is random search with the pruner asha, but pruner (--pruner) is "
+                f"{self.pruner!r}. Use optimizer='random' with that pruner, or drop the pruner."
+            )
+        if self.searchspace is not None:
+            self._set("searchspace", _searchspace(self.searchspace))
+
+    def _check_search(self, name: str, built_in: tuple[str, ...]) -> None:
+        choice = getattr(self, name)
+        allowed = f"{', '.join(built_in)}, or an object"
+        if choice is None or isinstance(choice, type):
+            raise checks.wrong(name, choice, allowed, "Make the object: write Name().")
+        if not isinstance(choice, str):
+            return
+        self._set(name, choice.lower())
+        if choice.lower() not in built_in:
+            hint = nearest(choice.lower(), built_in).strip()
+            raise checks.wrong(name, choice, allowed, hint or f"Use {name}={built_in[0]!r}.")
+
+    @property
+    def sampler_choice(self) -> Any:
+        """The sampler: one of SAMPLERS, or the object given."""
+        return (
+            SAMPLER_ALIASES.get(self.optimizer, self.optimizer) if isinstance(self.optimizer, str) else self.optimizer
+        )
+
+    @property
+    def pruner_choice(self) -> Any:
+        """The pruner: one of PRUNERS, or the object given."""
+        if self.pruner is not None:
+            return self.pruner
+        return "asha" if self.optimizer == "asha" else self.es_policy
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationConfig(BaseConfig):
+    """A study of what each part of the training contributes; not in this version yet."""
+
+    ablation_study: AblationStudy | None = None
+    ablator: str = "loco"
+    repeats: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ablation_study is not None and not isinstance(self.ablation_study, AblationStudy):
+            raise checks.wrong(
+                "ablation_study", self.ablation_study, "an AblationStudy", "Write ablation_study=AblationStudy(...)."
+            )
+        checks.one_of("ablator", self.ablator, ("loco",))
+        checks.whole_number("repeats", self.repeats, low=1, example=5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchDistributedConfig(BaseConfig):
+    """One PyTorch model trained on all workers; not in this version yet. `zero_lvl=3` is fsdp."""
+
+    strategy: str = "auto"
+    backend: str | None = None
+    mixed_precision: bool = False
+    zero_lvl: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.one_of("strategy", self.strategy, ("auto", "ddp", "fsdp"))
+        if self.backend is not None:
+            checks.one_of("backend", self.backend, ("torch", "gloo", "nccl"))
+        checks.flag("mixed_precision", self.mixed_precision)
+        if self.zero_lvl not in (0, 1, 2, 3):
+            raise checks.wrong("zero_lvl", self.zero_lvl, "0, 1, 2 or 3 (= fsdp)", "Use zero_lvl=3 to shard.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TfDistributedConfig(BaseConfig):
+    """One Keras model trained on all workers; not in this version yet."""
+
+    strategy: str = "auto"
+    mixed_precision: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.one_of("strategy", self.strategy, ("auto", "mirrored"))
+        checks.flag("mixed_precision", self.mixed_precision)
+
+
+def _searchspace(value: object) -> Searchspace:
+    if isinstance(value, Searchspace):
+        return value
+    if isinstance(value, Mapping):
+        return Searchspace(**value)
+    raise checks.wrong(
+        "searchspace", value, "a Searchspace or a dict of domains", "Write Searchspace(lr=Float(1e-4, 1e-1))."
+    )
+
+
+def _as_text(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Searchspace):
+        return space_to_json(value)
+    if isinstance(value, (list, tuple)):
+        return [_as_text(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _as_text(item) for key, item in value.items()}
+    return getattr(value, "__qualname__", type(value).__qualname__)

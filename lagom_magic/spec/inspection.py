@@ -1,0 +1,269 @@
+"""How a training function will be called: run on the driver before Spark starts, to refuse what cannot work."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lagom_magic.errors import ConfigError, NotThereYetError, nearest
+from lagom_magic.spec import checks
+from lagom_magic.spec.annotations import declared_domains, plain_function, strip_annotations
+from lagom_magic.spec.config import BaseConfig, OptimizationConfig
+from lagom_magic.spec.space import Domain, Searchspace
+
+#: Arguments that a run fills by itself.
+OURS = ("hparams", "reporter", "seed", "trial", "budget")
+#: Arguments that the config fills.
+GIVEN = ("model", "module", "dataset", "train_set", "test_set")
+
+_P = inspect.Parameter
+
+
+@dataclass(frozen=True)
+class FunctionPlan:
+    """How each trial calls the training function.
+
+    Attributes:
+        train_fn: as the user wrote it.
+        space: what is searched; without the hyperparameters that are fixed.
+        fixed: argument → object, the same for every trial.
+        fixed_hparams: hyperparameter → value, the same for every trial; JSON-able.
+        wants: those of OURS that the function takes.
+        hparam_names: hyperparameters, searched or fixed, that are passed by their own name.
+    """
+
+    train_fn: Callable[..., Any]
+    space: Searchspace
+    fixed: dict[str, Any]
+    fixed_hparams: dict[str, Any]
+    wants: tuple[str, ...]
+    hparam_names: tuple[str, ...]
+
+    def payload(self) -> dict[str, Any]:
+        """What a trial process needs to call the function."""
+        return {
+            "train_fn": strip_annotations(self.train_fn),
+            "fixed": self.fixed,
+            "wants": list(self.wants),
+            "hparam_names": list(self.hparam_names),
+        }
+
+
+def plan_function(train_fn: Callable[..., Any], config: BaseConfig) -> FunctionPlan:
+    """How to call the function under this config.
+
+    Raises:
+        ConfigError: for a function that cannot be called so, naming the argument, what could fill it and the fix.
+    """
+    return _Inspection(train_fn, config).plan()
+
+
+class _Inspection:
+    """One function beside one config."""
+
+    def __init__(self, train_fn: Callable[..., Any], config: BaseConfig) -> None:
+        self.train_fn, self.config = train_fn, config
+        self.label = _checked_label(train_fn)
+        signature = _signature(train_fn, self.label)
+        self.takes_any = any(p.kind is _P.VAR_KEYWORD for p in signature.values())
+        self.parameters = {name: p for name, p in signature.items() if p.kind is not _P.VAR_KEYWORD}
+        self.is_search = isinstance(config, OptimizationConfig)
+        self.domains = self._all_domains()
+        self.fixed_hparams: dict[str, Any] = dict(config.hparams)
+
+    def plan(self) -> FunctionPlan:
+        self._check_hparam_names()
+        space = self._space()
+        if not self.is_search:
+            self._record_defaults()
+        fixed, wants = self._given(), self._wants()
+        hparams = [*space, *(name for name in self.fixed_hparams if name not in space)]
+        if self._samples_freely():
+            hparams += [name for name in self.parameters if name not in {*hparams, *fixed, *OURS, *GIVEN}]
+        by_name = tuple(name for name in hparams if name in self.parameters or self.takes_any)
+        self._check_conditional(space)
+        self._check_filled({*fixed, *wants, *by_name})
+        return FunctionPlan(self.train_fn, space, fixed, self.fixed_hparams, wants, by_name)
+
+    def _all_domains(self) -> Searchspace:
+        declared = declared_domains(self.train_fn, self.parameters)
+        space: Mapping[str, Domain] = getattr(self.config, "searchspace", None) or {}
+        for name in space:
+            if name in declared:
+                raise ConfigError(
+                    f"{name!r} is declared twice: {declared[name].describe()} in the annotation of {self.label} and "
+                    f"{space[name].describe()} in the search space (--space). Remove one of them."
+                )
+        for name in (*declared, *space):
+            if name in OURS:
+                raise ConfigError(f"{name!r} is filled by lagom and cannot be a hyperparameter. Rename it.")
+        return Searchspace(**declared, **space)
+
+    def _check_hparam_names(self) -> None:
+        for name in self.fixed_hparams:
+            if name in OURS or (name in GIVEN and name not in self.domains):
+                how = "by lagom" if name in OURS and name != "seed" else f"by --{name.replace('_', '-')}"
+                raise ConfigError(f"hparams (--hparams/--set) names {name!r}, which is filled {how}. Drop it there.")
+        if self.takes_any or "hparams" in self.parameters:
+            return
+        known = [name for name in self.parameters if name not in (*OURS, *GIVEN)]
+        for source, names in (
+            ("search space (--space)", self.domains),
+            ("hparams (--hparams/--set)", self.fixed_hparams),
+        ):
+            for name in names:
+                if name not in self.parameters:
+                    raise ConfigError(
+                        f"{source} names {name!r}, but {self.label} has no such argument; it has: "
+                        f"{', '.join(known) or 'none'}. Add the argument {name!r}, or take all in `hparams`."
+                        f"{nearest(name, known)}"
+                    )
+
+    def _space(self) -> Searchspace:
+        if not self.is_search:
+            return Searchspace()
+        space = without_fixed(self.domains, self.fixed_hparams)
+        if not space and not self._samples_freely():
+            fixed = f" ({', '.join(self.fixed_hparams)} fixed)" if self.fixed_hparams else ""
+            raise ConfigError(
+                f"{self.label} has nothing to search{fixed}. Declare a hyperparameter, such as "
+                "lr: Float(1e-4, 1e-1), or give --space; for one tracked call use %%lagom run."
+            )
+        return space
+
+    def _samples_freely(self) -> bool:
+        """Whether a sampler of the user's own decides what hyperparameters there are."""
+        config = self.config
+        return isinstance(config, OptimizationConfig) and not self.domains and not isinstance(config.optimizer, str)
+
+    def _record_defaults(self) -> None:
+        """In a single run, a hyperparameter keeps its default, and the run says so."""
+        for name in self.domains:
+            parameter = self.parameters.get(name)
+            if parameter is not None and parameter.default is not _P.empty and name not in self.fixed_hparams:
+                self.fixed_hparams.update(checks.hparams(f"the default of {name}", {name: parameter.default}))
+
+    def _given(self) -> dict[str, Any]:
+        config = self.config
+        if config.process_data is not None:
+            raise NotThereYetError(
+                "process_data (--process-data) reads the data of data-parallel training, which is not there yet. "
+                "Read them in the training function."
+            )
+        model = config.model if config.model is not None else config.module
+        values = {"model": model, "module": model} | {name: getattr(config, name) for name in GIVEN[2:]}
+        fixed = {}
+        for name, value in values.items():
+            if value is None:
+                continue
+            if name in self.domains:
+                raise ConfigError(f"{checks.spelled(name)} is given, but {name!r} is searched too. Drop one of them.")
+            if name in self.parameters:
+                fixed[name] = value
+            elif not (name in ("model", "module") and {"model", "module"} & self.parameters.keys()):
+                raise ConfigError(
+                    f"{checks.spelled(name)} is given, but {self.label} has no argument {name!r}. "
+                    "Add the argument, or drop the option."
+                )
+        return fixed
+
+    def _wants(self) -> tuple[str, ...]:
+        return tuple(name for name in OURS if name in self.parameters and self._has_value(name))
+
+    def _has_value(self, name: str) -> bool:
+        """False where the argument's own default is all there is."""
+        if self.parameters[name].default is _P.empty:
+            return name != "budget" or self._gives_budgets()
+        return not (name == "seed" and self.config.seed is None) and (name != "budget" or self._gives_budgets())
+
+    def _gives_budgets(self) -> bool:
+        config = self.config
+        if not isinstance(config, OptimizationConfig):
+            return False
+        return config.pruner_choice not in ("median", "none") or not isinstance(config.sampler_choice, str)
+
+    def _check_conditional(self, space: Searchspace) -> None:
+        for name, domain in space.items():
+            if domain.when and name in self.parameters and self.parameters[name].default is _P.empty:
+                raise ConfigError(
+                    f"{name!r} exists only when {dict(domain.when)!r}, so {self.label} needs a default for the other "
+                    f"trials: write {name}=None."
+                )
+
+    def _check_filled(self, filled: set[str]) -> None:
+        missing = [name for name, p in self.parameters.items() if p.default is _P.empty and name not in filled]
+        if not missing:
+            return
+        name = missing[0]
+        able = [*OURS, *GIVEN, *self.domains]
+        raise ConfigError(
+            f"Nothing fills argument {name!r} of {self.label}. Arguments are filled by name: "
+            f"{', '.join(OURS)}; {', '.join(GIVEN)} from the options of these names; hyperparameters "
+            f"({', '.join(self.domains) or 'none declared'}). {self._how_to_fill(name)}{nearest(name, able)}"
+        )
+
+    def _how_to_fill(self, name: str) -> str:
+        if name == "budget":
+            return "A budget comes with --pruner asha or hyperband; or give it a default."
+        if name in GIVEN:
+            return f"Give --{name.replace('_', '-')} NAME, or a default."
+        if name in self.domains or not self.is_search:
+            return f"Give it a default, or a value: --set {name}=…"
+        return f"Give it a default, a domain ({name}: Float(0, 1)), or a value: --set {name}=…"
+
+
+def without_fixed(space: Searchspace, fixed: Mapping[str, Any]) -> Searchspace:
+    """The space that remains when some hyperparameters have one value: their conditions are settled now."""
+    kept: dict[str, Domain] = {}
+    for name, domain in space.items():
+        when = dict(domain.when or {})
+        settled = {parent: when.pop(parent) for parent in list(when) if parent in fixed}
+        is_possible = Domain(when=settled).is_active(fixed) and all(parent in kept for parent in when)
+        if name not in fixed and is_possible:
+            kept[name] = replace(domain, when=when or None)
+    return Searchspace(**kept)
+
+
+def _checked_label(train_fn: object) -> str:
+    """The function's name for messages, `train()`, once it is known to be a function that can be called."""
+    if not callable(train_fn) or isinstance(train_fn, type):
+        kind = "a class" if isinstance(train_fn, type) else f"of type {type(train_fn).__name__}"
+        raise ConfigError(
+            f"The training function is {train_fn!r}, {kind}; allowed: a function, a functools.partial or an object "
+            "with __call__. Pass the function itself, without calling it."
+        )
+    fn = plain_function(train_fn)
+    label = f"{getattr(fn, '__name__', type(train_fn).__name__)}()"
+    for is_kind, kind, fix in (
+        (inspect.iscoroutinefunction, "async", "Write `def` and run your loop in it with asyncio.run()"),
+        (inspect.isasyncgenfunction, "an async generator", "Write `def` and return the result"),
+        (
+            inspect.isgeneratorfunction,
+            "a generator",
+            "Report with reporter.broadcast() in place of `yield`, and return",
+        ),
+        (inspect.isbuiltin, "built in", "Wrap it in a function of yours"),
+    ):
+        if is_kind(fn):
+            raise ConfigError(f"{label} is {kind}; allowed: a plain function that returns its result. {fix}.")
+    return label
+
+
+def _signature(train_fn: Callable[..., Any], label: str) -> dict[str, inspect.Parameter]:
+    try:
+        parameters = dict(inspect.signature(train_fn).parameters)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(
+            f"The arguments of {label} cannot be seen: {error}. Wrap it in a function of yours."
+        ) from error
+    for name, parameter in parameters.items():
+        if parameter.kind is _P.VAR_POSITIONAL:
+            raise ConfigError(
+                f"{label} takes *{name}, which nothing can fill: arguments are filled by name. Name them; "
+                "if a decorator hides them, let it use functools.wraps."
+            )
+        if parameter.kind is _P.POSITIONAL_ONLY:
+            raise ConfigError(f"{label}: {name!r} is positional-only, but arguments are filled by name. Drop the '/'.")
+    return parameters

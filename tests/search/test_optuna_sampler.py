@@ -1,0 +1,142 @@
+import math
+import random
+
+import optuna
+import pytest
+from search_contracts import MIXED, SamplerContract, run_in_sequence
+
+from lagom_magic.events.facts import TrialState
+from lagom_magic.search.base import EXHAUSTED, Suggestion
+from lagom_magic.search.optuna_sampler import OptunaSampler, cmaes, gp, tpe
+from lagom_magic.spec.space import Categorical, Float, Ordinal, Searchspace
+
+
+class TestTpe(SamplerContract):
+    def make(self, space, direction="max", seed=1):
+        return OptunaSampler(tpe(space, seed), space, direction)
+
+
+class TestGp(SamplerContract):
+    n_trials = 12
+    space = Searchspace(lr=Float(1e-5, 1e-1, log=True), optimizer=Categorical(["adam", "sgd"]), batch=Ordinal([16, 32]))
+
+    def make(self, space, direction="max", seed=1):
+        return OptunaSampler(gp(seed), space, direction)
+
+
+class TestCmaes(SamplerContract):
+    n_trials = 30
+
+    def make(self, space, direction="max", seed=1):
+        return OptunaSampler(cmaes(space, seed), space, direction)
+
+
+class TestAnySamplerOfOptunas(SamplerContract):
+    def make(self, space, direction="max", seed=1):
+        return OptunaSampler(optuna.samplers.RandomSampler(seed=seed), space, direction)
+
+
+X = Searchspace(x=Float(-5, 5), y=Float(-5, 5))
+
+
+@pytest.mark.parametrize("make", [tpe, cmaes, lambda space, seed: gp(seed)], ids=["tpe", "cmaes", "gp"])
+@pytest.mark.parametrize("direction", ["max", "min"])
+def test_it_moves_towards_the_optimum(make, direction) -> None:
+    sampler = OptunaSampler(make(X, 0), X, direction)
+    sign = 1 if direction == "min" else -1
+    distances = []
+    for trial_id in range(24):
+        point = sampler.ask(trial_id).hparams
+        distances.append((point["x"] - 2) ** 2 + (point["y"] + 3) ** 2)
+        sampler.tell(trial_id, TrialState.COMPLETE, sign * distances[-1])
+    assert sum(distances[-8:]) < sum(distances[:8]) / 2
+
+
+def test_states_values_and_numbers_arrive_in_the_study() -> None:
+    sampler = OptunaSampler(optuna.samplers.RandomSampler(seed=0), X, "max")
+    ends = [
+        (TrialState.COMPLETE, 0.5),
+        (TrialState.PRUNED, 0.2),
+        (TrialState.PRUNED, None),
+        (TrialState.FAILED, 0.9),
+        (TrialState.STOPPED, 0.9),
+        (TrialState.COMPLETE, None),
+    ]
+    for trial_id in range(len(ends)):
+        sampler.ask(trial_id)
+    for trial_id, (state, value) in reversed(list(enumerate(ends))):
+        sampler.tell(trial_id, state, value)
+    trials = sampler._study.get_trials()
+    assert [(trial.number, trial.state.name, trial.value) for trial in trials] == [
+        (0, "COMPLETE", 0.5),
+        (1, "PRUNED", 0.2),
+        (2, "PRUNED", None),
+        (3, "FAIL", None),
+        (4, "FAIL", None),
+        (5, "FAIL", None),
+    ]
+    assert trials[1].intermediate_values == {1: 0.2}
+
+
+def test_an_infinitely_bad_value_counts_as_the_worst_seen_and_an_infinitely_good_one_as_failed() -> None:
+    sampler = OptunaSampler(optuna.samplers.RandomSampler(seed=0), X, "min")
+    for trial_id, value in enumerate((math.inf, 3.0, 7.0, math.inf, -math.inf)):
+        sampler.ask(trial_id)
+        sampler.tell(trial_id, TrialState.COMPLETE, value)
+    assert [trial.value for trial in sampler._study.get_trials()] == [None, 3.0, 7.0, 7.0, None]
+
+
+def test_choices_with_an_order_are_a_scale_for_the_sampler() -> None:
+    space = Searchspace(batch=Ordinal([16, 32, 64]))
+    sampler = OptunaSampler(optuna.samplers.RandomSampler(seed=0), space, "max")
+    assert sampler.ask(0).hparams["batch"] in (16, 32, 64)
+    assert sampler._study.get_trials()[0].distributions["batch"] == optuna.distributions.IntDistribution(0, 2)
+
+
+def test_choices_that_python_calls_equal_stay_apart() -> None:
+    space = Searchspace(bias=Categorical([True, 1, 1.0, False]))
+    sampler = OptunaSampler(optuna.samplers.RandomSampler(seed=0), space, "max")
+    assert {type(hparams["bias"]) for hparams in run_in_sequence(sampler, 40)} == {bool, int, float}
+
+
+def test_a_sampler_that_says_it_is_through_ends_the_search() -> None:
+    space = Searchspace(a=Categorical([1, 2]), b=Categorical(["x", "y"]))
+    sampler = OptunaSampler(optuna.samplers.BruteForceSampler(seed=0), space, "max")
+    assert len({tuple(hparams.items()) for hparams in run_in_sequence(sampler, 50)}) == 4
+    assert sampler.ask(50) is EXHAUSTED
+
+
+def test_a_grid_of_optunas_sees_the_users_own_values() -> None:
+    space = Searchspace(a=Categorical([1, 2]), b=Float(0, 1))
+    grid = optuna.samplers.GridSampler({"a": [1, 2], "b": [0.25]})
+    assert {tuple(h.values()) for h in run_in_sequence(OptunaSampler(grid, space, "max"), 9)} == {(1, 0.25), (2, 0.25)}
+
+
+def test_cmaes_keeps_going_when_hyperparameters_come_and_go() -> None:
+    """Optuna alone gives up CMA-ES for good at the first trial that lacks a conditional hyperparameter."""
+    sampler = OptunaSampler(cmaes(MIXED, 0), MIXED, "max")
+    rng = random.Random(0)
+    for trial_id in range(30):
+        sampler.ask(trial_id)
+        sampler.tell(trial_id, TrialState.COMPLETE, rng.random())
+    generations = [trial.system_attrs.get("cma:generation") for trial in sampler._study.get_trials()]
+    assert all(generation is not None for generation in generations[1:])
+    assert generations[-1] >= 2
+
+
+@pytest.mark.parametrize("choices", [["a", "b", "c"]])
+def test_cmaes_searches_a_space_without_numbers(choices) -> None:
+    space = Searchspace(kind=Categorical(choices))
+    asked = run_in_sequence(OptunaSampler(cmaes(space, 0), space, "max"), 12)
+    assert {hparams["kind"] for hparams in asked} == set(choices)
+
+
+def test_running_trials_are_kept_away_from() -> None:
+    """A batch asked in a row after a clear winner must not be the same point again and again."""
+    sampler = OptunaSampler(tpe(X, 0), X, "max")
+    for trial_id in range(15):
+        point = sampler.ask(trial_id).hparams
+        sampler.tell(trial_id, TrialState.COMPLETE, -abs(point["x"]) - abs(point["y"]))
+    batch = [sampler.ask(trial_id) for trial_id in range(15, 20)]
+    assert all(isinstance(suggestion, Suggestion) for suggestion in batch)
+    assert len({suggestion.hparams["x"] for suggestion in batch}) == 5
