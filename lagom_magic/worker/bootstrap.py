@@ -1,0 +1,186 @@
+"""Runs inside the Spark task: unpacks this package, starts the supervisor with it, and waits for its end.
+
+`cluster` ships the SOURCE of this file in a closure and execs it, so it is the standard library and itself only:
+nothing of ours is importable yet. Whatever is installed on the executor never wins, because the unpacked package
+comes first on the supervisor's path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import secrets
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import zipfile
+from typing import Any
+
+#: In the environment of every process of a worker, so that none can hide; not a secret.
+MARKER = "LAGOM_WORKER"
+_END_TIMEOUT_S = 10.0
+_STDERR_LINES = 20
+
+
+def run_worker(launch: dict[str, Any]) -> None:
+    """Is one worker, from start to end; called on the main thread of the task.
+
+    Args:
+        launch: ticket, package_zip, payload, user_code_zip, gpus, notebook_dir, spark_attempt and session_path.
+
+    Raises:
+        RuntimeError: the supervisor failed; holds the last lines of its stderr.
+    """
+    home = _private_folder()
+    package = _unpacked(home, "package", launch["package_zip"])
+    user_code = _unpacked(home, "user-code", launch["user_code_zip"])
+    worker_id = launch["ticket"]["worker_id"]
+    scratch = tempfile.mkdtemp(prefix=f"{launch['ticket']['run_id']}-w{worker_id}-", dir=home)
+    payload = _stored(home, scratch, launch["payload"])
+    marker = secrets.token_hex(8)
+    path = [package, *launch["session_path"], *sys.path]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in path if p), MARKER: marker}
+    handed_over = {
+        "ticket": launch["ticket"],
+        "scratch": scratch,
+        "payload": os.path.join(scratch, "payload"),
+        "user_code": user_code,
+        "gpus": launch["gpus"],
+        "notebook_dir": launch["notebook_dir"],
+        "spark_attempt": launch["spark_attempt"],
+    }
+    try:
+        _run_supervisor(json.dumps(handed_over).encode() + b"\n", environment, home, worker_id)
+    finally:
+        kill_marked(marker)
+        shutil.rmtree(scratch, ignore_errors=True)
+        _forget(payload)
+
+
+def _run_supervisor(first_line: bytes, environment: dict[str, str], home: str, worker_id: int) -> None:
+    with tempfile.TemporaryFile(dir=home) as stderr:
+        process = subprocess.Popen(
+            # -S: it needs the standard library only, and reading site-packages takes longer than all its imports.
+            [sys.executable, "-S", "-P", "-m", "lagom_magic.worker.supervisor"],
+            stdin=subprocess.PIPE,
+            stdout=stderr,
+            stderr=stderr,
+            env=environment,
+            cwd=home,
+            start_new_session=True,
+        )
+        assert process.stdin is not None
+        try:
+            with contextlib.suppress(BrokenPipeError):  # it died already; its exit code says so
+                process.stdin.write(first_line)
+                process.stdin.flush()
+            code = process.wait()  # as long as the run; its death or ours ends it
+        finally:
+            _end(process)
+        if code:
+            stderr.seek(0)
+            lines = stderr.read().decode("utf-8", "replace").splitlines()[-_STDERR_LINES:]
+            raise RuntimeError(f"lagom worker {worker_id} ended with exit code {code}:\n" + "\n".join(lines))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends the supervisor if it runs still: the task was interrupted."""
+    if process.stdin is not None:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()  # it kills what is below it and exits
+    try:
+        process.wait(timeout=_END_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(timeout=_END_TIMEOUT_S)
+
+
+def kill_marked(marker: str) -> None:
+    """Kills every process that carries the marker: what outlived a supervisor that was killed itself."""
+    wanted = f"{MARKER}={marker}".encode()
+    found = True
+    while found:  # a process may have forked while we looked
+        found = False
+        for pid in os.listdir("/proc") if os.path.isdir("/proc") else []:
+            # Processes of others cannot be read, and any may end meanwhile.
+            with contextlib.suppress(PermissionError, FileNotFoundError, ProcessLookupError):
+                if pid.isdigit() and wanted in _environment_of(pid) and not _is_dead(pid):
+                    os.kill(int(pid), signal.SIGKILL)
+                    found = True
+
+
+def _environment_of(pid: str) -> list[bytes]:
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        return file.read().split(b"\0")
+
+
+def _is_dead(pid: str) -> bool:
+    """Whether it is a zombie; its memory, and so its environment, is gone anyway."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return file.read().rpartition(b") ")[2][:1] in b"ZX"
+
+
+def _private_folder() -> str:
+    """`<tmp>/lagom-<uid>`, which must be ours alone: code is run from it."""
+    home = os.path.join(tempfile.gettempdir(), f"lagom-{os.getuid()}")
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(home, 0o700)
+    status = os.lstat(home)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o077:
+        raise RuntimeError(
+            f"{home} is not a folder that only this user can enter (owner {status.st_uid}, "
+            f"mode {stat.S_IMODE(status.st_mode):o}). Remove it, or set TMPDIR for the Spark executors."
+        )
+    return home
+
+
+def _unpacked(home: str, kind: str, archive: bytes) -> str:
+    """The folder with the archive's content; shared by all workers that were sent the same."""
+    folder = os.path.join(home, f"{kind}-{hashlib.sha256(archive).hexdigest()[:16]}")
+    os.makedirs(folder, exist_ok=True)
+    if archive:
+        with zipfile.ZipFile(io.BytesIO(archive)) as content:
+            for name in content.namelist():
+                path = os.path.normpath(os.path.join(folder, name))
+                if not path.startswith(folder + os.sep):
+                    raise RuntimeError(f"{name!r} in the shipped {kind} leads out of its folder")
+                if not name.endswith("/") and not os.path.exists(path):
+                    os.makedirs(os.path.dirname(path), exist_ok=True)
+                    _write_whole(path, content.read(name))
+    return folder
+
+
+def _stored(home: str, scratch: str, payload: bytes) -> str:
+    """Keeps a payload once a machine; each worker holds a link to it, as `<scratch>/payload`."""
+    shared = os.path.join(home, f"payload-{hashlib.sha256(payload).hexdigest()[:32]}")
+    link = os.path.join(scratch, "payload")
+    try:
+        os.link(shared, link)
+    except FileNotFoundError:
+        _write_whole(shared, payload)
+        try:
+            os.link(shared, link)
+        except FileNotFoundError:  # the last other holder removed it just now
+            _write_whole(link, payload)
+    return shared
+
+
+def _forget(payload: str) -> None:
+    """Removes a shared payload that no worker holds any more."""
+    with contextlib.suppress(FileNotFoundError):
+        if os.stat(payload).st_nlink == 1:
+            os.unlink(payload)
+
+
+def _write_whole(path: str, data: bytes) -> None:
+    """Writes a file that nobody can see half written, and only this user can read."""
+    fd, beside = tempfile.mkstemp(dir=os.path.dirname(path))
+    with os.fdopen(fd, "wb") as file:
+        file.write(data)
+    os.replace(beside, path)

@@ -1,0 +1,93 @@
+"""Why a trial failed, in words: from an exception in the function, or from the death of its process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from types import TracebackType
+
+from lagom_magic.events.facts import TrialError
+
+_OUR_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_HINTS = {
+    signal.SIGKILL: " Often the machine was out of memory.",
+    signal.SIGSEGV: " A segmentation fault in C code; the stack is in output.log.",
+    signal.SIGABRT: " C code gave up; the stack is in output.log.",
+}
+
+
+def from_exception(error: BaseException, notebook_dir: str, host: str) -> TrialError:
+    """The error of a training function that raised, with the user's frames only."""
+    message = _safe_text(error) + _hint(error, notebook_dir, host)
+    return TrialError(kind=type(error).__name__, message=message, traceback=user_traceback(error))
+
+
+def from_exit(status: int) -> TrialError:
+    """The error of a trial process that ended by itself, from its wait status."""
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return TrialError(
+            "EXIT", f"The trial process ended with exit code {code} before the function returned (os._exit?)."
+        )
+    name = _signal_name(-code)
+    hint = _HINTS.get(signal.Signals(-code), "") if name.startswith("SIG") else ""
+    return TrialError(name, f"The trial process was ended by {name} (exit code {code}).{hint}")
+
+
+def user_traceback(error: BaseException) -> str:
+    """The traceback as Python prints it, without the frames of this package."""
+    report = traceback.TracebackException.from_exception(error)
+    seen: set[int] = set()
+    pending: list[traceback.TracebackException | None] = [report]
+    while pending:
+        part = pending.pop()
+        if part is None or id(part) in seen:
+            continue
+        seen.add(id(part))
+        part.stack = traceback.StackSummary.from_list([f for f in part.stack if not f.filename.startswith(_OUR_FOLDER)])
+        pending += [part.__cause__, part.__context__, *(part.exceptions or [])]
+    return "".join(report.format())
+
+
+def where(trace: TracebackType | None) -> str:
+    """'train, line 12': the innermost frame of the user's; '' without one."""
+    frames = [f for f in traceback.extract_tb(trace) if not f.filename.startswith(_OUR_FOLDER)]
+    return f"{frames[-1].name}, line {frames[-1].lineno}" if frames else ""
+
+
+def _safe_text(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"The training function called sys.exit({error.code!r}); let it return instead."
+    try:
+        return str(error)
+    except Exception as second:  # the user's own __str__
+        return f"(its text raised {type(second).__name__})"
+
+
+def _hint(error: BaseException, notebook_dir: str, host: str) -> str:
+    """What to do about errors that come from running elsewhere."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package = error.name.partition(".")[0]
+        return (
+            f" Package {package!r} is missing on worker host {host} ({sys.executable}): install it there, or ship "
+            f"your own module with `--py-files {package}.py`."
+        )
+    if isinstance(error, FileNotFoundError) and isinstance(error.filename, (str, bytes)):
+        name = os.fsdecode(error.filename)
+        if name and not os.path.isabs(name) and not os.path.isdir(notebook_dir):
+            return (
+                f" The worker on host {host} does not see the notebook's folder {notebook_dir}. If {name!r} lies "
+                f"beside the notebook, ship it with `--files {name.split(os.sep)[0]}`."
+            )
+        if name and not os.path.isabs(name) and os.path.exists(os.path.join(notebook_dir, name)):
+            return f" {name!r} came to the notebook's folder after this worker began; ship it with `--files {name}`."
+    return ""
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIGNAL {number}"

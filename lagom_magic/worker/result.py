@@ -1,0 +1,177 @@
+"""What a training function returned, sorted into metrics, files and the rest; nothing is thrown away."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from lagom_magic.events.facts import Metrics
+from lagom_magic.worker.numbers import as_number
+
+_MAX_REPR_CHARACTERS = 10_000
+
+
+@dataclass(slots=True)
+class Result:
+    """A trial's outcome.
+
+    Attributes:
+        metrics: name → number; nan and inf are the driver's to judge.
+        values: key → repr of what is neither number nor file.
+        warnings: one line each, for the person who wrote the function.
+    """
+
+    metrics: Metrics = field(default_factory=dict)
+    values: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def normalise(returned: Any, metric_name: str, artifacts_dir: str) -> Result:
+    """Sorts a returned value.
+
+    Args:
+        returned: anything.
+        metric_name: what a bare number is called.
+        artifacts_dir: where files go; made when there is one.
+    """
+    result = Result()
+    if returned is None:
+        return result
+    if isinstance(returned, dict):
+        items = {str(key): value for key, value in returned.items()}
+    elif isinstance(returned, (list, tuple)) and all(as_number(value) is not None for value in returned):
+        items = {f"metric_{i}": value for i, value in enumerate(returned)}
+    else:
+        items = {metric_name if as_number(returned) is not None else _name_of(returned): returned}
+    for key, value in items.items():
+        number = as_number(value)
+        if number is not None:
+            result.metrics[key] = number
+        elif not _keep_file(result, key, value, artifacts_dir):
+            _keep_repr(result, key, value)
+    return result
+
+
+def _name_of(value: Any) -> str:
+    """The key of something returned alone."""
+    if _model_saver(value) is not None:
+        return "model"
+    return "figure" if _image_saver(value) is not None else "value"
+
+
+def _keep_file(result: Result, key: str, value: Any, artifacts_dir: str) -> bool:
+    """Puts a path, figure, image or model under `artifacts/`; False when it is none or that failed."""
+    if isinstance(value, (str, os.PathLike)):
+        return _keep_path(result, key, os.fspath(value), artifacts_dir)
+    saver = _model_saver(value) or _image_saver(value)
+    if saver is None:
+        return False
+    suffix, save = saver
+    os.makedirs(artifacts_dir, exist_ok=True)
+    path = _free_name(artifacts_dir, _file_name(key) + suffix)
+    try:
+        save(path)
+    except Exception as error:  # the user's object and a foreign library: whatever it is, the numbers count more
+        result.warnings.append(f"{key!r} could not be saved ({type(error).__name__}: {error}); its repr was kept.")
+        return False
+    return True
+
+
+def _keep_path(result: Result, key: str, path: Any, artifacts_dir: str) -> bool:
+    if not isinstance(path, str) or not path or "\0" in path or len(path) > os.pathconf("/", "PC_PATH_MAX"):
+        return False
+    if not os.path.exists(path):
+        if os.path.splitext(path)[1] or os.sep in path:
+            result.warnings.append(f"{key!r}: there is no file {path!r}; the text was kept.")
+        return False
+    if os.path.isdir(path) and not _is_trials_own(path, artifacts_dir):
+        return False  # such as "." or a data folder: too much to copy for a word that may mean something else
+    os.makedirs(artifacts_dir, exist_ok=True)
+    target = _free_name(artifacts_dir, os.path.basename(os.path.normpath(path)))
+    if os.path.isdir(path):
+        shutil.copytree(path, target)
+    elif os.path.islink(path) or os.path.isabs(path) or path.startswith(os.pardir):
+        shutil.copy2(path, target)  # not the trial's own: the notebook's file, or one from elsewhere
+    else:
+        shutil.move(path, target)
+    return True
+
+
+def _is_trials_own(folder: str, artifacts_dir: str) -> bool:
+    """Whether a folder lies inside the working directory or the trial's own."""
+    real = os.path.realpath(folder)
+    homes = (os.path.realpath(os.curdir), os.path.dirname(os.path.realpath(artifacts_dir)))
+    return any(real.startswith(home + os.sep) for home in homes)
+
+
+def _keep_repr(result: Result, key: str, value: Any) -> None:
+    try:
+        text = repr(value)
+    except Exception as error:  # the user's own __repr__
+        text = f"<{type(value).__name__}, whose repr raised {type(error).__name__}>"
+    if len(text) > _MAX_REPR_CHARACTERS:
+        text = f"{text[:_MAX_REPR_CHARACTERS]}… ({len(text):,} characters)"
+    result.values[key] = text
+    result.warnings.append(
+        f"{key!r} is a {type(value).__name__}, neither number, file, figure, image nor model; its repr was kept."
+    )
+
+
+def _image_saver(value: Any) -> tuple[str, Callable[[str], Any]] | None:
+    """File suffix and function for a figure (Matplotlib, Plotly) or a PIL image."""
+    module = type(value).__module__ or ""
+    if hasattr(value, "savefig"):
+        return ".png", value.savefig
+    if module.startswith("matplotlib") and hasattr(value, "figure"):  # an Axes
+        return ".png", value.figure.savefig
+    if module.startswith("plotly") and hasattr(value, "write_html"):
+        return ".html", value.write_html
+    if module.startswith("PIL") and hasattr(value, "save"):
+        return ".png", value.save
+    return None
+
+
+def _model_saver(value: Any) -> tuple[str, Callable[[str], Any]] | None:
+    """File suffix and function for a torch, Keras, scikit-learn or XGBoost model."""
+    if _is_instance(value, "torch.nn", "Module"):
+        torch = sys.modules["torch"]
+        return ".pt", lambda path: torch.save(value.state_dict(), path)
+    if _is_instance(value, "keras", "Model") or _is_instance(value, "tf_keras", "Model"):
+        return ".keras", value.save
+    if _is_instance(value, "xgboost", "Booster"):
+        return ".ubj", value.save_model
+    if _is_instance(value, "sklearn.base", "BaseEstimator"):
+        return ".pkl", lambda path: _pickle(value, path)
+    return None
+
+
+def _is_instance(value: Any, module: str, name: str) -> bool:
+    """Isinstance without an import: what is not imported has no instances."""
+    cls = getattr(sys.modules.get(module), name, None)
+    return isinstance(cls, type) and isinstance(value, cls)
+
+
+def _pickle(value: Any, path: str) -> None:
+    """With cloudpickle where it is loaded: it keeps classes that were defined in the notebook."""
+    import pickle
+
+    pickler: Any = sys.modules.get("cloudpickle") or sys.modules.get("pyspark.cloudpickle") or pickle
+    with open(path, "wb") as file:
+        pickler.dump(value, file)
+
+
+def _file_name(key: str) -> str:
+    return "".join(c if c.isalnum() or c in "._- " else "_" for c in key).strip(". ") or "value"
+
+
+def _free_name(folder: str, name: str) -> str:
+    """A path in `folder` that does not exist: `name`, or with a counter before its suffix."""
+    stem, suffix = os.path.splitext(name)
+    path, n = os.path.join(folder, name), 2
+    while os.path.lexists(path):
+        path, n = os.path.join(folder, f"{stem}_{n}{suffix}"), n + 1
+    return path

@@ -1,0 +1,39 @@
+"""Where one attempt's files lie on the worker until they are sent: `files/` and `artifacts/`, as in the run folder.
+
+The trial process fills it and the supervisor sends and removes it, so both name it by this.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from lagom_magic.worker.workdir import Workdir, files_below
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFolder:
+    """The folder of one attempt; it exists only once something is put there."""
+
+    path: str
+
+    @classmethod
+    def of(cls, scratch: str, trial_id: int, attempt: int) -> TrialFolder:
+        """`trials/0007`, or `trials/0007.2` for a second attempt."""
+        name = f"{trial_id:04d}" + (f".{attempt}" if attempt > 1 else "")
+        return cls(f"{scratch}/trials/{name}")
+
+    @property
+    def files(self) -> str:
+        """What the trial wrote: `trial.dir` and the leavings of its working directory."""
+        return self.path + "/files"
+
+    @property
+    def artifacts(self) -> str:
+        """What the function returned."""
+        return self.path + "/artifacts"
+
+    def gather(self, workdir: Workdir) -> list[str]:
+        """Takes over what lies in the working directory; the names of all files, relative to this folder."""
+        workdir.collect(self.files)
+        return list(files_below(self.path)) if os.path.isdir(self.path) else []

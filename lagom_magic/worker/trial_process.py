@@ -1,0 +1,203 @@
+"""The process that calls the training function, exec'd by the supervisor or forked from the template.
+
+Nothing of ours runs beside the user's code here: no thread, no event loop. Between trials it waits for the next
+command; during one it looks for commands at each broadcast.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import socket
+import sys
+import time
+from types import FrameType
+from typing import Any
+
+from lagom_magic.errors import TrialPruned, TrialStopped
+from lagom_magic.events.facts import TrialEnded, TrialError, TrialState, to_record
+from lagom_magic.worker import failure
+from lagom_magic.worker.control import Control
+from lagom_magic.worker.import_hooks import AfterImport
+from lagom_magic.worker.leftovers import leftovers
+from lagom_magic.worker.payload import Payload
+from lagom_magic.worker.processes import die_with_parent
+from lagom_magic.worker.reporter import Reporter
+from lagom_magic.worker.result import normalise
+from lagom_magic.worker.seeds import Seeds
+from lagom_magic.worker.spawn import CONTROL_FD
+from lagom_magic.worker.streams import Streams
+from lagom_magic.worker.trial_folder import TrialFolder
+from lagom_magic.worker.trial_info import TrialInfo
+from lagom_magic.worker.workdir import Workdir
+from lagom_magic.worker.write_guard import WriteGuard
+
+#: Names the current trial's folder for `lagom_magic.tensorboard`, also in subprocesses.
+TRIAL_DIR_VARIABLE = "LAGOM_TRIAL_DIR"
+
+
+class TrialProcess:
+    """Runs trials one after the other until it is told not to."""
+
+    def __init__(self, control: Control, begin: dict[str, Any], *, is_fork: bool) -> None:
+        self._control = control
+        self._is_fork = is_fork
+        self._worker_id: int = begin["worker_id"]
+        self._host: str = begin["host"]
+        self._notebook_dir: str = begin["notebook_dir"]
+        self._scratch: str = begin["scratch"]
+        self._workdir = Workdir(begin["workdir"], self._notebook_dir)
+        self._streams = Streams()
+        self._seeds = Seeds()
+        self._pid = os.getpid()
+        self._reporter: Reporter | None = None
+        self._is_in_call = False
+        self._is_terminated = False
+        self._prepare(begin["user_code"])
+        self._payload = self._load(begin["payload"])
+
+    def _prepare(self, user_code: str) -> None:
+        faulthandler.enable()
+        signal.signal(signal.SIGTERM, self._on_sigterm)
+        _forbid_core_dumps()
+        os.chdir(self._workdir.path)
+        sys.path[:0] = [user_code, self._workdir.path]
+        guard = WriteGuard(self._workdir)
+        guard.install()
+        AfterImport(self._seeds.actions()).install()
+        AfterImport(guard.actions()).install()
+
+    def _load(self, path: str) -> Payload | TrialError:
+        try:
+            return Payload.load(path)
+        except BaseException as error:  # the user's modules are imported here: whatever it is, each trial fails of it
+            return self._explain(error)
+
+    def serve(self) -> None:
+        """Runs trials until the supervisor closes the socket or says that one is the last."""
+        while (message := self._control.receive()) is not None:
+            if message["type"] == "start_trial":
+                ended = self._run(message)
+                reason = self._tidy_up()
+                self._control.send({**to_record(ended), "unfit": reason})
+                self._control.flush()
+                if message["is_last"]:
+                    return
+
+    def _run(self, start: dict[str, Any]) -> TrialEnded:
+        """One attempt, from its start to everything that is known at its end."""
+        folder = TrialFolder.of(self._scratch, start["trial_id"], start["attempt"])
+        os.environ[TRIAL_DIR_VARIABLE] = folder.files
+        self._is_terminated = False
+        self._seeds.plant(start["seed"], is_fork=self._is_fork)
+        begun = time.perf_counter()
+        outcome = self._outcome(start, folder)
+        duration_s = time.perf_counter() - begun
+        self._reporter = None
+        try:
+            files = folder.gather(self._workdir)
+        except OSError as error:  # a full disk must not cost the numbers
+            files, lost = [], f"files of this trial were lost on host {self._host}: {error}"
+            outcome["warnings"] = (*outcome.get("warnings", ()), lost)
+        return TrialEnded(
+            start["trial_id"],
+            start["attempt"],
+            self._worker_id,
+            duration_s=duration_s,
+            files=tuple(files),
+            **outcome,
+        )
+
+    def _outcome(self, start: dict[str, Any], folder: TrialFolder) -> dict[str, Any]:
+        """What the function did, as fields of `TrialEnded`."""
+        if isinstance(self._payload, TrialError):
+            return {"state": TrialState.FAILED, "error": self._payload}
+        metric_name = start["metric"] or "metric"
+        reporter = self._reporter = Reporter(
+            self._control, start["trial_id"], start["attempt"], self._worker_id, metric_name, self._streams.flush
+        )
+        try:
+            result = normalise(self._call(self._payload, start, reporter, folder), metric_name, folder.artifacts)
+        except (TrialPruned, TrialStopped) as given_up:
+            # Where it was helps the supervisor to explain a timeout.
+            error = self._explain(given_up) if self._is_terminated else None
+            return {"state": _STATE_OF[type(given_up)], "error": error}
+        except BaseException as error:  # the user's code: KeyboardInterrupt and SystemExit are its failures too
+            return {"state": TrialState.FAILED, "error": self._explain(error)}
+        # A function may swallow the signal with a bare except and return all the same.
+        state = TrialState.COMPLETE if reporter.raised is None else _STATE_OF[reporter.raised]
+        return {
+            "state": state,
+            "metrics": result.metrics,
+            "values": result.values,
+            "warnings": tuple(result.warnings),
+        }
+
+    def _explain(self, error: BaseException) -> TrialError:
+        return failure.from_exception(error, self._notebook_dir, self._host)
+
+    def _call(self, payload: Payload, start: dict[str, Any], reporter: Reporter, folder: TrialFolder) -> Any:
+        hparams: dict[str, Any] = start["hparams"]
+        offered = {
+            "hparams": lambda: dict(hparams),
+            "reporter": lambda: reporter,
+            "seed": lambda: start["seed"],
+            "budget": lambda: start["budget"],
+            "trial": lambda: TrialInfo(
+                start["trial_id"], start["attempt"], self._worker_id, 0, 1, self._notebook_dir, folder.files
+            ),
+        }
+        self._is_in_call = True
+        try:
+            return payload.call(hparams, offered)
+        finally:
+            self._is_in_call = False
+
+    def _tidy_up(self) -> str:
+        """Makes ready for the next trial; why this process cannot take it, or ''."""
+        os.environ.pop(TRIAL_DIR_VARIABLE, None)
+        os.chdir(self._workdir.path)
+        self._streams.flush()
+        if not self._streams.restore():
+            return "closed or redirected standard output"
+        return leftovers()
+
+    def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._pid:  # a child of the user's that inherited this handler
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        self._is_terminated = True
+        if self._reporter is not None:
+            self._reporter.stop()
+        if self._is_in_call and not self._control.is_sending:
+            raise TrialStopped("stopped while it ran")
+
+
+_STATE_OF: dict[type[BaseException], TrialState] = {
+    TrialPruned: TrialState.PRUNED,
+    TrialStopped: TrialState.STOPPED,
+}
+
+
+def _forbid_core_dumps() -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+def main() -> None:
+    """What the supervisor execs."""
+    control = Control(socket.socket(fileno=CONTROL_FD))
+    begin = control.receive()
+    if begin is None:
+        return
+    die_with_parent(begin["supervisor_pid"])
+    TrialProcess(control, begin, is_fork=False).serve()
+    sys.stdout.flush()
+    os._exit(0)  # what atexit handlers and threads of the trials would do now was not asked for
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Keeps the trial process from writing through the links of its working directory.
+
+An audit hook sees every file that Python opens. Libraries that open files in C are wrapped after their import.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from lagom_magic.worker.workdir import Workdir
+
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+#: Audit events whose n-th argument is a path that is changed itself …
+_CHANGES = {"os.truncate": 0, "os.chmod": 0, "os.utime": 0, "os.chdir": 0, "sqlite3.connect": 0}
+#: … or made, moved or removed in its folder.
+_ENTRIES = {
+    "os.mkdir": (0,),
+    "os.rmdir": (0,),
+    "os.remove": (0,),
+    "os.rename": (0, 1),
+    "os.link": (1,),
+    "os.symlink": (1,),
+}
+#: module → (function or Class.method there, position of its path argument, its name) that writes a file in C.
+_NATIVE_WRITERS: dict[str, list[tuple[str, int, str]]] = {
+    "torch": [("serialization._open_zipfile_writer_file.__init__", 1, "name"), ("jit.ScriptModule.save", 1, "f")],
+    "h5py": [("File.__init__", 1, "name")],
+    "xgboost": [("Booster.save_model", 1, "fname"), ("Booster.dump_model", 1, "fout")],
+    "lightgbm": [("Booster.save_model", 1, "filename")],
+    "catboost": [("CatBoost.save_model", 1, "fname")],
+    "safetensors.torch": [("save_file", 1, "filename")],
+    "cv2": [("imwrite", 0, "filename")],
+    "pyarrow.parquet": [("ParquetWriter.__init__", 1, "where")],
+}
+
+
+class WriteGuard:
+    """The audit hook and the wrappers of one trial process; once installed they stay until it ends."""
+
+    def __init__(self, workdir: Workdir) -> None:
+        self._workdir = workdir
+        self._is_busy = False
+
+    def install(self) -> None:
+        """Begins to watch; Python cannot take an audit hook away again."""
+        sys.addaudithook(self._on_event)
+
+    def actions(self) -> dict[str, Callable[[ModuleType], None]]:
+        """What to do after the import of each library that writes files in C, for `AfterImport`."""
+        return dict.fromkeys(_NATIVE_WRITERS, self._guard)
+
+    def _on_event(self, event: str, args: tuple[Any, ...]) -> None:
+        if event == "open":
+            path, _, flags = args
+            if flags & _WRITES and not isinstance(path, int):
+                self._make_own(path, keep_content=not flags & os.O_TRUNC)
+        elif event in _CHANGES:
+            self._make_own(args[_CHANGES[event]], keep_content=True)
+        elif event in _ENTRIES:
+            for i in _ENTRIES[event]:
+                self._make_own(args[i], keep_content=True, parent_only=True)
+
+    def _make_own(self, path: Any, *, keep_content: bool, parent_only: bool = False) -> None:
+        if self._is_busy or isinstance(path, int) or path is None:
+            return
+        self._is_busy = True  # what follows opens and moves files itself
+        try:
+            name = os.fsdecode(path)
+            if parent_only:
+                self._workdir.make_parent_own(name)
+            else:
+                self._workdir.make_own(name, keep_content=keep_content)
+        finally:
+            self._is_busy = False
+
+    def _guard(self, module: ModuleType) -> None:
+        for dotted, position, name in _NATIVE_WRITERS[module.__name__]:
+            *owners, last = dotted.split(".")
+            owner: Any = module
+            for part in owners:
+                owner = getattr(owner, part, None)
+            if hasattr(owner, last):
+                setattr(owner, last, self._guarded(getattr(owner, last), position, name))
+
+    def _guarded(self, writer: Callable[..., Any], position: int, name: str) -> Callable[..., Any]:
+        @functools.wraps(writer)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            path = args[position] if len(args) > position else kwargs.get(name)
+            is_read = kwargs.get("mode", args[2] if writer.__name__ == "__init__" and len(args) > 2 else "w") == "r"
+            if isinstance(path, (str, bytes, os.PathLike)) and not is_read:
+                self._make_own(path, keep_content=True)
+            return writer(*args, **kwargs)
+
+        return guarded

@@ -1,0 +1,586 @@
+"""What must survive: a trial that dies, hangs, floods or leaves things behind costs that trial only."""
+
+# Training functions travel by value, so they import what they need themselves.
+# ruff: noqa: F811, PLC0415
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import psutil
+import pytest
+from one_worker import Ended, OneWorker, one_worker
+
+Train = Callable[..., Any]
+
+
+def after(train: Train, *, wants: tuple[str, ...] = (), names: tuple[str, ...] = (), **settings: Any) -> list[Ended]:
+    """The ends of two trials: hparam `i` is 0 and 1."""
+
+    async def scenario() -> list[Ended]:
+        async with one_worker(train, wants=("hparams", *wants), names=names, **settings) as worker:
+            ended = [await worker.run(0, i=0), await worker.run(1, i=1)]
+        assert worker.failure is None
+        return ended
+
+    return asyncio.run(scenario())
+
+
+def go(scenario: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(scenario)
+
+
+def processes_below(worker: OneWorker) -> list[psutil.Process]:
+    return psutil.Process(worker.hello["pid"]).children(recursive=True)
+
+
+async def gone(pid: int) -> None:
+    """Waits, in a thread, until a process that is not our child has ended."""
+    fd = await asyncio.to_thread(_pidfd, pid)
+    if fd is not None:
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        loop.add_reader(fd, ended.set)
+        try:
+            async with asyncio.timeout(10):
+                await ended.wait()
+        finally:
+            loop.remove_reader(fd)
+            os.close(fd)
+
+
+def _pidfd(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+
+
+def test_an_exception_is_that_trials_and_its_traceback_shows_the_users_frames_only() -> None:
+    def train(hparams):
+        def inner():
+            raise ValueError("no such luck")
+
+        if hparams["i"] == 0:
+            inner()
+        return 1.0
+
+    failed, good = after(train)
+    assert failed.state == "FAILED"
+    error = failed.record["error"]
+    assert (error["kind"], error["message"]) == ("ValueError", "no such luck")
+    assert "in inner" in error["traceback"]
+    assert "lagom_magic" not in error["traceback"]
+    assert failed.quiet_output.decode() == error["traceback"]
+    assert failed.output == b""
+    assert good.state == "COMPLETE"
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_os_exit_is_a_failure_with_the_exit_code(code: int) -> None:
+    def train(hparams):
+        import os
+
+        if hparams["i"] == 0:
+            print("before", flush=True)
+            os._exit(hparams["code"])
+        return 1.0
+
+    async def scenario() -> None:
+        async with one_worker(train, wants=("hparams",)) as worker:
+            failed = await worker.run(0, i=0, code=code)
+            good = await worker.run(1, i=1)
+        assert failed.record["error"]["kind"] == "EXIT"
+        assert f"exit code {code}" in failed.record["error"]["message"]
+        assert failed.output == b"before\n"
+        assert good.state == "COMPLETE"
+
+    go(scenario())
+
+
+def test_a_segfault_is_a_failure_and_its_stack_is_in_the_output() -> None:
+    def train(hparams):
+        if hparams["i"] == 0:
+            import ctypes
+
+            ctypes.string_at(0)
+        return 1.0
+
+    failed, good = after(train)
+    assert failed.record["error"]["kind"] == "SIGSEGV"
+    assert "Segmentation fault" in failed.text
+    assert "in train" in failed.text
+    assert good.state == "COMPLETE"
+
+
+def test_sigkill_of_the_trial_process_is_a_failure_that_speaks_of_memory() -> None:
+    def train(hparams):
+        if hparams["i"] == 0:
+            import os
+            import signal
+
+            os.kill(os.getpid(), signal.SIGKILL)
+        return 1.0
+
+    failed, good = after(train)
+    assert failed.record["error"]["kind"] == "SIGKILL"
+    assert "memory" in failed.record["error"]["message"]
+    assert good.state == "COMPLETE"
+
+
+def test_sys_exit_and_keyboard_interrupt_are_failures_of_the_trial() -> None:
+    def train(hparams):
+        import sys
+
+        if hparams["i"] == 0:
+            sys.exit(0)
+        raise KeyboardInterrupt
+
+    first, second = after(train)
+    assert first.record["error"]["kind"] == "SystemExit"
+    assert "sys.exit(0)" in first.record["error"]["message"]
+    assert second.record["error"]["kind"] == "KeyboardInterrupt"
+
+
+def test_a_trial_that_sleeps_for_ever_times_out_and_shows_where_it_was() -> None:
+    def train(hparams):
+        import time
+
+        if hparams["i"] == 0:
+            try:
+                time.sleep(1e6)
+            finally:
+                print("tidied up")
+        return 1.0
+
+    failed, good = after(train, trial_timeout_s=0.3)
+    assert failed.record["error"]["kind"] == "TIMEOUT"
+    assert "0.3 s" in failed.record["error"]["message"]
+    assert "in train" in failed.record["error"]["traceback"]
+    assert failed.output == b"tidied up\n"
+    assert good.state == "COMPLETE"
+
+
+def test_a_catastrophic_regular_expression_times_out_and_shows_where_it_was() -> None:
+    def train(hparams):
+        import re
+
+        if hparams["i"] == 0:
+            re.match(r"(a+)+$", "a" * 100 + "b")
+        return 1.0
+
+    failed, good = after(train, trial_timeout_s=0.3)
+    assert failed.record["error"]["kind"] == "TIMEOUT"
+    assert "in train" in failed.record["error"]["traceback"]
+    assert good.state == "COMPLETE"
+
+
+def test_a_trial_that_holds_the_gil_in_c_times_out_and_shows_its_stack() -> None:
+    def train(hparams):
+        if hparams["i"] == 0:
+            sum(range(10**12))  # one C loop, which looks for no signal
+        return 1.0
+
+    failed, good = after(train, trial_timeout_s=0.3)
+    assert failed.record["error"]["kind"] == "TIMEOUT"
+    assert "in train" in failed.text
+    assert good.state == "COMPLETE"
+
+
+def test_a_left_thread_is_gone_before_the_next_trial() -> None:
+    def train(hparams):
+        import os
+        import threading
+
+        if hparams["i"] == 0:
+            threading.Thread(target=threading.Event().wait, daemon=True, name="left").start()
+        print(os.getpid(), threading.active_count())
+        return 1.0
+
+    first, second = after(train)
+    assert first.state == second.state == "COMPLETE"
+    assert first.text.split()[0] != second.text.split()[0]
+    assert second.text.split()[1] == "1"
+
+
+def test_a_process_that_was_left_clean_is_used_again() -> None:
+    def train(hparams):
+        import os
+        import subprocess
+        import threading
+
+        subprocess.run(["true"], check=True)
+        thread = threading.Thread(target=print)
+        thread.start()
+        thread.join()
+        print(os.getpid())
+        return 1.0
+
+    first, second = after(train)
+    assert first.text.split() == second.text.split()
+
+
+def test_a_left_child_and_a_setsid_grandchild_are_killed() -> None:
+    def train(hparams):
+        import os
+        import subprocess
+
+        child = subprocess.Popen(["sleep", "1000"])
+        grandchild = subprocess.run(
+            ["sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 & echo $!"], capture_output=True, text=True, check=True
+        )
+        print(os.getpid(), child.pid, grandchild.stdout.strip())
+        return 1.0
+
+    async def scenario() -> None:
+        async with one_worker(train, wants=("hparams",)) as worker:
+            first = await worker.run(0)
+            for pid in map(int, first.text.split()[1:]):
+                await gone(pid)
+            second = await worker.run(1)
+            assert second.state == "COMPLETE"
+            below = processes_below(worker)
+        assert not [process for process in below if process.is_running()]
+        assert [int(pid) for pid in second.text.split() if psutil.pid_exists(int(pid))] == []
+
+    go(scenario())
+
+
+def test_a_grandchild_alone_does_not_cost_the_process() -> None:
+    def train(hparams):
+        import os
+        import subprocess
+
+        if hparams["i"] == 0:
+            subprocess.run(["sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 &"], check=True)
+        print(os.getpid())
+        return 1.0
+
+    first, second = after(train)
+    assert first.text == second.text
+
+
+def test_a_pruned_trial_cannot_go_on_by_catching_exceptions() -> None:
+    def train(reporter):
+        step = 0
+        while True:
+            try:
+                reporter.broadcast(step)
+            except Exception:
+                print("swallowed")
+            step += 1
+
+    async def scenario() -> None:
+        async with one_worker(train, wants=("reporter",)) as worker:
+            worker.start(0)
+            await worker.heard("metric_reported", step=3)
+            worker.send("prune_trial", trial_id=0, attempt=1)
+            ended = await worker.ended(0)
+        assert ended.state == "PRUNED"
+        assert ended.output == b""
+        assert ended.record["error"] is None
+        assert [report["step"] for report in ended.reports] == list(range(len(ended.reports)))
+
+    go(scenario())
+
+
+def test_a_bare_except_meets_the_pruning_again_and_the_trial_counts_as_pruned() -> None:
+    def train(reporter):
+        n_raised, step = 0, 0
+        while n_raised < 3:
+            try:
+                reporter.broadcast(step)
+            except:  # noqa: E722
+                n_raised += 1
+            step += 1
+        return 1.0
+
+    async def scenario() -> None:
+        async with one_worker(train, wants=("reporter",)) as worker:
+            worker.start(0)
+            await worker.heard("metric_reported", step=0)
+            worker.send("prune_trial", trial_id=0, attempt=1)
+            assert (await worker.ended(0)).state == "PRUNED"
+
+    go(scenario())
+
+
+@pytest.mark.parametrize(
+    ("kind", "at_least_s", "at_most_s"), [("broadcasts", 0.0, 0.5), ("sleeps", 0.5, 1.0), ("holds the gil", 1.0, 2.0)]
+)
+def test_the_stop_ladder_ends_every_trial(kind: str, at_least_s: float, at_most_s: float) -> None:
+    def train(hparams, reporter):
+        import time
+
+        print("begun")
+        while hparams["kind"] == "broadcasts":
+            reporter.broadcast(0)
+            time.sleep(0.01)
+        if hparams["kind"] == "sleeps":
+            time.sleep(1e6)
+        sum(range(10**12))
+
+    async def scenario() -> None:
+        async with one_worker(train, wants=("hparams", "reporter")) as worker:
+            worker.start(0, kind=kind)
+            await worker.until(lambda: worker.output)
+            asked_at = time.monotonic()
+            worker.send("stop_trial", trial_id=0, attempt=1)
+            ended = await worker.ended(0)
+            took_s = time.monotonic() - asked_at
+        assert ended.state == "STOPPED"
+        assert ended.record["error"] is None
+        assert at_least_s <= took_s < at_most_s + 1.0  # the machine may be busy
+
+    go(scenario())
+
+
+def test_a_late_order_for_another_attempt_is_ignored() -> None:
+    def train(reporter):
+        for step in range(50):
+            reporter.broadcast(step)
+        return 1.0
+
+    async def scenario() -> None:
+        async with one_worker(train, wants=("reporter",)) as worker:
+            await worker.run(0)
+            worker.send("prune_trial", trial_id=0, attempt=1)
+            worker.send("stop_trial", trial_id=0, attempt=1)
+            assert (await worker.run(0, attempt=2)).state == "COMPLETE"
+
+    go(scenario())
+
+
+def test_every_kind_of_output_is_captured() -> None:
+    def train(hparams):
+        import ctypes
+        import os
+        import subprocess
+        import sys
+
+        print("print")
+        sys.stdout.flush()
+        ctypes.CDLL(None).printf(b"printf\n")
+        subprocess.run(["sh", "-c", "echo out; echo err >&2"], check=True)
+        os.write(1, b"\x00\xff\xfe binary\n")
+        print("\rbar 1\rbar 2", end="")
+        print("warning", file=sys.stderr)
+        ctypes.CDLL(None).printf(b"no newline")
+        return 1.0
+
+    first, _ = after(train)
+    assert (
+        first.output == b"print\nprintf\nout\nerr\n\x00\xff\xfe binary\n\rbar 1\rbar 2warning\nno newline"
+    ), first.output
+
+
+def test_a_ten_megabyte_line_arrives_whole() -> None:
+    def train(hparams):
+        print("x" * 10_000_000)
+        return 1.0
+
+    first, second = after(train)
+    assert first.output == second.output == b"x" * 10_000_000 + b"\n"
+
+
+def test_output_belongs_to_the_trial_that_wrote_it() -> None:
+    def train(hparams):
+        print(f"trial {hparams['i']}")
+
+    first, second = after(train)
+    assert (first.output, second.output) == (b"trial 0\n", b"trial 1\n")
+
+
+def test_a_million_lines_pass_a_slow_driver_and_the_supervisor_does_not_grow() -> None:
+    def train(hparams, reporter):
+        print("warm")
+        reporter.broadcast(0)
+        for i in range(1_000_000):
+            print(i, "a line of an ordinary length, give or take")
+        return 1.0
+
+    async def scenario() -> None:
+        async with one_worker(train, wants=("hparams", "reporter")) as worker:
+            worker.keeps_output = False
+            n_bytes = 0
+            paused = asyncio.Event()
+
+            def count(data: bytes) -> None:
+                nonlocal n_bytes
+                n_bytes += len(data)
+                if not paused.is_set() and n_bytes > 1_000_000 and worker.connection is not None:
+                    worker.connection.pause_reading()
+                    asyncio.get_running_loop().call_later(0.5, worker.connection.resume_reading)
+                    paused.set()
+
+            worker.on_output = count
+            worker.start(0)
+            await worker.heard("metric_reported")
+            supervisor = psutil.Process(worker.hello["pid"])
+            before = supervisor.memory_info().rss
+            ended = await worker.ended(0)
+            assert ended.state == "COMPLETE"
+            grown = supervisor.memory_info().rss - before
+        expected = 5 + sum(len(f"{i} a line of an ordinary length, give or take\n") for i in range(1_000_000))
+        assert n_bytes == expected
+        assert grown < 8_000_000
+
+    go(scenario())
+
+
+def test_a_print_that_the_driver_does_not_take_can_be_stopped() -> None:
+    def train(reporter):
+        reporter.broadcast(0)
+        while True:
+            print("x" * 1000)
+
+    async def scenario() -> None:
+        async with one_worker(train, wants=("reporter",)) as worker:
+            worker.keeps_output = False
+            worker.start(0)
+            await worker.heard("metric_reported")
+            assert worker.connection is not None
+            worker.connection.pause_reading()
+            worker.send("stop_trial", trial_id=0, attempt=1)
+            asyncio.get_running_loop().call_later(1.5, worker.connection.resume_reading)
+            assert (await worker.ended(0)).state == "STOPPED"
+
+    go(scenario())
+
+
+def test_reports_are_all_delivered_even_a_hundred_thousand() -> None:
+    def train(reporter):
+        for step in range(100_000):
+            reporter.broadcast(step)
+        return 1.0
+
+    async def scenario() -> None:
+        async with one_worker(train, wants=("reporter",), reports_at_once=False) as worker:
+            ended = await worker.run(0)
+        assert [report["step"] for report in ended.reports] == list(range(100_000))
+
+    go(scenario())
+
+
+def test_sigkill_of_the_supervisor_leaves_nothing_and_fails_the_task() -> None:
+    def train(reporter):
+        import subprocess
+        import time
+
+        subprocess.run(["sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 &"], check=True)
+        reporter.broadcast(0)
+        time.sleep(1e6)
+
+    async def scenario() -> None:
+        async with one_worker(train, wants=("reporter",)) as worker:
+            worker.start(0)
+            await worker.heard("metric_reported")
+            below = processes_below(worker)
+            assert len(below) == 2
+            os.kill(worker.hello["pid"], signal.SIGKILL)
+            await worker.until(lambda: worker.closed is not None)
+        assert "exit code -9" in str(worker.failure)
+        assert [process for process in below if process.is_running() and process.status() != "zombie"] == []
+
+    go(scenario())
+
+
+def test_losing_the_driver_kills_the_trial_and_fails_the_task() -> None:
+    def train(reporter):
+        import time
+
+        reporter.broadcast(0)
+        time.sleep(1e6)
+
+    async def scenario() -> None:
+        async with one_worker(train, wants=("reporter",)) as worker:
+            worker.start(0)
+            await worker.heard("metric_reported")
+            below = processes_below(worker)
+            assert worker.connection is not None
+            worker.connection.abort("the test")
+            await worker.until(lambda: worker.closed is not None)
+        assert "lost the driver" in str(worker.failure)
+        assert [process for process in below if process.is_running()] == []
+
+    go(scenario())
+
+
+def test_a_shut_down_during_a_trial_kills_it() -> None:
+    def train(reporter):
+        import time
+
+        reporter.broadcast(0)
+        time.sleep(1e6)
+
+    async def scenario() -> None:
+        async with one_worker(train, wants=("reporter",)) as worker:
+            worker.start(0)
+            await worker.heard("metric_reported")
+            below = processes_below(worker)
+        assert worker.failure is None
+        assert [process for process in below if process.is_running()] == []
+
+    go(scenario())
+
+
+def test_closing_descriptors_that_are_not_ones_own_costs_the_trial_only() -> None:
+    def train(hparams):
+        import os
+        import time
+
+        if hparams["i"] == 0:
+            os.closerange(3, 100)
+            time.sleep(1e6)
+        return 1.0
+
+    failed, good = after(train)
+    assert failed.state == "FAILED"
+    assert good.state == "COMPLETE"
+
+
+def test_a_closed_standard_output_costs_the_process_not_the_next_trial() -> None:
+    def train(hparams):
+        import sys
+
+        if hparams["i"] == 0:
+            sys.stdout.close()
+            return 1.0
+        print("still here")
+        return 1.0
+
+    first, second = after(train)
+    assert first.state == second.state == "COMPLETE"
+    assert second.output == b"still here\n"
+
+
+def test_a_payload_that_cannot_be_unpickled_fails_each_trial() -> None:
+    async def scenario() -> None:
+        async with one_worker(lambda: None, payload=b"cno_such_package_of_mine\nx\n.") as worker:
+            for trial_id in range(2):
+                error = (await worker.run(trial_id)).record["error"]
+                assert error["kind"] == "ModuleNotFoundError"
+                assert "'no_such_package_of_mine' is missing on worker host" in error["message"]
+
+    go(scenario())
+
+
+def test_a_dataloader_with_two_workers_runs_and_the_process_stays() -> None:
+    def train(hparams):
+        import os
+
+        import torch
+        from torch.utils.data import DataLoader, TensorDataset
+
+        loader = DataLoader(TensorDataset(torch.arange(8.0)), batch_size=2, num_workers=2)
+        print(os.getpid())
+        return sum(float(batch.sum()) for (batch,) in loader)
+
+    first, second = after(train)
+    assert first.record["metrics"] == {"metric": 28.0}, first
+    assert first.text.split()[-1] == second.text.split()[-1]
+
