@@ -1,0 +1,16 @@
+"""What a person sees of a run: a table that lives under the cell, and its prints."""
+
+from lagom_magic.display.live import Display, render
+from lagom_magic.display.publisher import Publisher, RecordingPublisher, TerminalPublisher, make_publisher
+from lagom_magic.display.viewmodel import changes, snapshot
+
+__all__ = [
+    "Display",
+    "Publisher",
+    "RecordingPublisher",
+    "TerminalPublisher",
+    "changes",
+    "make_publisher",
+    "render",
+    "snapshot",
+]

@@ -1,0 +1,108 @@
+"""Where a display's output goes: a notebook's cell, a terminal, a list. Called on the display thread only."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar, TextIO
+
+from lagom_magic.display.html import render_html
+from lagom_magic.display.text import render_text
+from lagom_magic.events.fold import RunView
+
+#: MIME type → what to show.
+Bundle = dict[str, str]
+#: (view, now in seconds since the epoch, folder as a person reads it) → one face.
+Face = Callable[[RunView, float, str], str]
+
+FACES: dict[str, Face] = {"text/html": render_html, "text/plain": render_text}
+UI_MODES = ("auto", "widget", "html", "text")
+
+_log = logging.getLogger(__name__)
+
+
+class Publisher(ABC):
+    """Takes tables and lines.
+
+    Attributes:
+        mime_types: the faces it wants.
+        is_live: whether it shows tables before the last one.
+        line_budget_bytes: how much of the prints it takes in all; None = any amount.
+    """
+
+    mime_types: tuple[str, ...] = ("text/plain",)
+    is_live: bool = False
+    line_budget_bytes: ClassVar[int | None] = None
+
+    @abstractmethod
+    def show(self, bundle: Bundle, is_final: bool) -> None:
+        """Show the table, in place of the one before."""
+
+    @abstractmethod
+    def write(self, text: str) -> None:
+        """Show whole lines of prints."""
+
+
+class TerminalPublisher(Publisher):
+    """Prefixed lines as they come and one table at the end: for terminals, scripts and logs."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def show(self, bundle: Bundle, is_final: bool) -> None:
+        if is_final:
+            self.write(f"{bundle['text/plain']}\n")
+
+    def write(self, text: str) -> None:
+        encoding = self._stream.encoding or "utf-8"
+        # A terminal that cannot show a sign must not end the display.
+        self._stream.write(text.encode(encoding, "replace").decode(encoding))
+        self._stream.flush()
+
+
+class RecordingPublisher(Publisher):
+    """Keeps everything: for tests, and for a display whose result is wanted as data."""
+
+    def __init__(self, is_live: bool = True, mime_types: tuple[str, ...] = tuple(FACES)) -> None:
+        self.is_live, self.mime_types = is_live, mime_types
+        self.bundles: list[Bundle] = []
+        self.batches: list[str] = []
+        self.is_final = False
+
+    def show(self, bundle: Bundle, is_final: bool) -> None:
+        self.bundles.append(bundle)
+        self.is_final = is_final
+
+    def write(self, text: str) -> None:
+        self.batches.append(text)
+
+
+def make_publisher(ui: str = "auto") -> Publisher:
+    """The publisher that suits where we are; call it on the thread that runs the cell.
+
+    Args:
+        ui: one of `UI_MODES`: 'text' leaves the HTML face out. 'widget' gives the HTML face as long as there is
+            no widget.
+
+    Raises:
+        ValueError: for another `ui`.
+    """
+    if ui not in UI_MODES:
+        raise ValueError(f"ui={ui!r}: allowed: {', '.join(UI_MODES)}")
+    if ui == "widget":
+        _log.debug("no widget in this version: showing the HTML face")
+    from lagom_magic.display.notebook import NotebookPublisher, kernel_shell
+
+    shell = kernel_shell()
+    if shell is None:
+        return TerminalPublisher(sys.stdout)
+    mime_types = ("text/plain",) if ui == "text" else tuple(FACES)
+    return NotebookPublisher(shell, mime_types, is_live=not is_noninteractive())
+
+
+def is_noninteractive() -> bool:
+    """Whether LAGOM_NONINTERACTIVE says that nobody watches."""
+    return os.environ.get("LAGOM_NONINTERACTIVE", "") not in ("", "0")

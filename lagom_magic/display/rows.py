@@ -1,0 +1,76 @@
+"""Which trials and hyperparameters a table of bounded size shows; the same choice in every face."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lagom_magic.events.facts import TrialState
+from lagom_magic.events.fold import RunView, TrialView
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The trials to show, in their order, and how many are left out."""
+
+    trials: list[TrialView]
+    n_left_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The hyperparameters that differ between trials, and those that do not."""
+
+    varying: list[str]
+    #: Varying too, but without room for a column.
+    left_out: list[str]
+    constant: dict[str, Any]
+    #: Metrics shown beside the one that counts.
+    metrics: list[str]
+
+
+def choose_rows(view: RunView, limit: int) -> Rows:
+    """Running trials first, then the best, then the latest failures, at most `limit` of all.
+
+    Running ones take at most half of the table and failures a fifth, unless nothing else is there to show.
+    """
+    running = [view.trials[trial_id] for trial_id in sorted(view.running)]
+    failed = sorted((t for t in view.trials.values() if t.state is TrialState.FAILED), key=_latest_first)
+    n_taken = len(running) + len(failed)
+    ranked = [
+        trial
+        for trial in view.ranked(limit + n_taken)
+        if trial is not view.best and trial.state not in (TrialState.RUNNING, TrialState.FAILED)
+    ]
+    if view.best is not None:
+        ranked.insert(0, view.best)
+    n_failed = min(len(failed), max(limit // 5, limit - len(ranked) - len(running)))
+    n_running = min(len(running), max(limit // 2, limit - len(ranked) - n_failed))
+    chosen = [*running[:n_running], *ranked[: limit - n_running - n_failed], *failed[:n_failed]]
+    return Rows(chosen, len(view.trials) - len(chosen))
+
+
+def choose_columns(view: RunView, n_columns: int) -> Columns:
+    """Split the hyperparameters; those that are equal in all of several trials need no column."""
+    constant = {name: _first_value(view, name) for name in view.hparam_names if _is_constant(view, name)}
+    varying = [name for name in view.hparam_columns if name in view.hparam_names and name not in constant]
+    others = [name for name in view.metric_names if name not in (view.metric_name, "metric")]
+    n_free = max(0, n_columns - len(varying))
+    return Columns(varying[:n_columns], varying[n_columns:], constant, others[: min(2, n_free)])
+
+
+def _is_constant(view: RunView, name: str) -> bool:
+    if len(view.trials) < 2:
+        return False
+    with_hparams = [trial.hparams for trial in view.trials.values() if trial.hparams]
+    missing = object()
+    first = with_hparams[0].get(name, missing) if with_hparams else missing
+    return all(type(value := h.get(name, missing)) is type(first) and value == first for h in with_hparams)
+
+
+def _first_value(view: RunView, name: str) -> Any:
+    return next((trial.hparams[name] for trial in view.trials.values() if name in trial.hparams), None)
+
+
+def _latest_first(trial: TrialView) -> tuple[float, int]:
+    return -(trial.ended_at or 0.0), -trial.id

@@ -1,0 +1,278 @@
+"""From a training function and a config to a run that has begun; the wiring behind `experiment.launch`.
+
+Everything that can be wrong with what the user gave is found in `Launching.__init__`, before Spark is touched.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from lagom_magic.driver.driver import Driver
+from lagom_magic.driver.launcher import Launcher
+from lagom_magic.driver.plan import RunPlan
+from lagom_magic.run import Run
+from lagom_magic.search.base import Direction
+from lagom_magic.search.factory import Search, make_search
+from lagom_magic.spec.config import BaseConfig, OptimizationConfig
+from lagom_magic.spec.inspection import FunctionPlan, plan_function
+from lagom_magic.spec.space_json import space_to_json
+from lagom_magic.store.layout import default_home
+from lagom_magic.store.store import RunStore
+
+if TYPE_CHECKING:
+    from lagom_magic.cluster.kit import WorkerKit
+    from lagom_magic.cluster.session import SessionInfo
+    from lagom_magic.display.live import Display
+
+#: Makes the launcher of a run: (kit, run id, number of workers) → launcher. Tests give their own, without Spark.
+MakeLauncher = Callable[["WorkerKit", str, int], Launcher]
+
+
+class Launching:
+    """One run on its way: checked, then given a cluster, then started."""
+
+    def __init__(
+        self,
+        train_fn: Callable[..., Any],
+        config: BaseConfig,
+        source: str,
+        notebook_dir: Path,
+        make_launcher: MakeLauncher | None = None,
+    ) -> None:
+        """Check everything that the user gave.
+
+        Raises:
+            ConfigError: for the function, the space, an option, or something that cannot be pickled.
+        """
+        from lagom_magic.cluster.prepare import prepare_kit
+
+        self._config = config
+        self._source = source
+        self._notebook_dir = notebook_dir.resolve()
+        self._make_launcher = make_launcher
+        self._train_fn = train_fn
+        self._fn_name = str(getattr(train_fn, "__name__", type(train_fn).__name__))
+        self._plan: FunctionPlan = plan_function(train_fn, config)
+        self._search = _search_of(self._plan, config)
+        self._session: SessionInfo | None = None
+        self._kit, self._notes = prepare_kit(
+            self._plan.payload(), self._notebook_dir, config.py_files, config.files, is_local=self._will_be_local()
+        )
+        self._n_workers = config.workers or os.cpu_count() or 1
+
+    def _will_be_local(self) -> bool:
+        if self._make_launcher is not None:
+            return True
+        from lagom_magic.cluster.session import current_session
+        from lagom_magic.cluster.slots import is_local
+
+        context = current_session()
+        return context is None or is_local(context.master)
+
+    def open_cluster(self) -> None:
+        """Take the notebook's Spark session, or start a local one; on the caller's thread.
+
+        Raises:
+            ClusterError: when there is no Spark to be had.
+        """
+        if self._make_launcher is not None:
+            return
+        from lagom_magic.cluster.session import current_session, ensure_session
+        from lagom_magic.cluster.slots import count_slots
+
+        config = self._config
+        if current_session() is None:
+            print("lagom: starting a local Spark, once for this notebook …", flush=True)  # noqa: T201 - the cell's output
+        self._session = ensure_session(config.workers)
+        slots = count_slots(self._session.context, config.gpus_per_worker)
+        wanted = config.workers or max(1, slots)
+        if self._session.is_local and 0 < slots < wanted:
+            self._notes += (
+                f"running on {slots} of {wanted} workers: {self._session.master} has no more slots "
+                f"{'for that share of GPUs ' if config.gpus_per_worker else ''}"
+                f"(use --workers {slots}, or a session with more cores).",
+            )
+            wanted = slots
+        self._n_workers = wanted
+
+    def interrupts(self) -> AbstractContextManager[None]:
+        """While held, ■ raises KeyboardInterrupt and cancels no Spark job."""
+        if self._session is None:
+            return nullcontext()
+        from lagom_magic.cluster.interrupts import without_spark_sigint
+
+        return without_spark_sigint()
+
+    def start(self, ui: str) -> Run:
+        """Begin the run and return at once."""
+        notices = _Notices(self._notes)
+        store = RunStore.create(default_home(), self._experiment_name(), self._document(), self._source, notices)
+        try:
+            driver = self._driver(store)
+        except BaseException:
+            store.close({"state": "FAILED"})
+            raise
+        display = _make_display(store.layout.root, ui)
+        run = Run(store.layout.root, driver)
+        if display is not None:
+            display.start()
+            store.on_written = display.wake
+            driver.on_progress = display.wake
+        log = _DriverLog(store.layout.root)
+        driver.on_end = lambda: _finish(display, log)
+        driver.start()
+        notices.go_to(driver.notice)
+        return run
+
+    def _driver(self, store: RunStore) -> Driver:
+        config = self._config
+        n_trials = self._n_trials()
+        n_workers = min(self._n_workers, n_trials)
+        plan = RunPlan(
+            run_id=store.run_id,
+            experiment=self._experiment_name(),
+            kind=self._kind,
+            n_trials=n_trials,
+            n_workers=n_workers,
+            metric=config.metric,
+            direction=cast(Direction, config.direction),
+            needs_metric=self._kind == "hpo",
+            seed=config.seed,
+            retries=config.retries,
+            max_failures=config.max_failures,
+            sampler=self._search.sampler_name,
+            pruner=self._search.pruner_name,
+            hparam_names=tuple(self._plan.space),
+            fixed_hparams=self._plan.fixed_hparams,
+        )
+        return Driver(
+            plan,
+            self._settings(),
+            self._search.sampler,
+            self._search.pruner,
+            self._launcher(store.run_id, n_workers),
+            store,
+            timeout_s=config.timeout_s,
+        )
+
+    @property
+    def _kind(self) -> str:
+        return "hpo" if isinstance(self._config, OptimizationConfig) else "run"
+
+    def _n_trials(self) -> int:
+        if not isinstance(self._config, OptimizationConfig):
+            return 1
+        return self._search.sampler.n_trials or self._config.num_trials
+
+    def _launcher(self, run_id: str, n_workers: int) -> Launcher:
+        if self._make_launcher is not None:
+            return self._make_launcher(self._kit, run_id, n_workers)
+        from lagom_magic.cluster.spark import SparkLauncher
+
+        assert self._session is not None
+        return SparkLauncher(self._session.context, self._kit, run_id, n_workers, self._config.gpus_per_worker)
+
+    def _settings(self) -> dict[str, Any]:
+        from lagom_magic.cluster.references import preload_modules
+
+        isolate = isinstance(self._config, OptimizationConfig) and self._config.isolate
+        return {
+            "metric": self._config.metric,
+            "train_fn": self._fn_name,
+            "notebook_dir": str(self._notebook_dir),
+            "trial_timeout_s": self._config.trial_timeout_s,
+            "isolate": isolate,
+            "preload_modules": preload_modules(self._train_fn, self._notebook_dir) if isolate else [],
+            "reports_at_once": self._search.pruner_name != "none",
+            "stop_grace_s": [0.5, 1.0],
+        }
+
+    def _experiment_name(self) -> str:
+        return self._config.name or re.sub(r"[^A-Za-z0-9._-]", "_", self._fn_name).strip("._")[:64] or "experiment"
+
+    def _document(self) -> dict[str, Any]:
+        session = self._session
+        return {
+            "kind": self._kind,
+            "train_fn": self._fn_name,
+            "config": self._config.document(),
+            "searchspace": space_to_json(self._plan.space),
+            "n_workers": self._n_workers,
+            "notebook_dir": str(self._notebook_dir),
+            "spark": None
+            if session is None
+            else {"master": session.master, "version": session.version, "ui_link": session.ui_link},
+        }
+
+
+def _search_of(plan: FunctionPlan, config: BaseConfig) -> Search:
+    if not isinstance(config, OptimizationConfig):
+        return make_search(plan.space, None, "none", direction="max", n_trials=1, seed=config.seed)
+    return make_search(
+        plan.space,
+        config.sampler_choice,
+        config.pruner_choice,
+        direction=cast(Direction, config.direction),
+        n_trials=config.num_trials,
+        seed=config.seed,
+        wants_budget="budget" in plan.wants,
+        es_interval=config.es_interval,
+        es_min=config.es_min,
+    )
+
+
+def _make_display(run_dir: Path, ui: str) -> Display | None:
+    if ui == "none":
+        return None
+    from lagom_magic.display import Display, make_publisher
+
+    return Display(run_dir, make_publisher(ui))
+
+
+def _finish(display: Display | None, log: _DriverLog) -> None:
+    if display is not None:
+        display.close()
+    log.close()
+
+
+class _Notices:
+    """Keeps what there is to say until the driver can take it."""
+
+    def __init__(self, texts: tuple[str, ...]) -> None:
+        self._early = list(texts)
+        self._take: Callable[[str], None] = self._early.append
+
+    def __call__(self, text: str) -> None:
+        self._take(text)
+
+    def go_to(self, take: Callable[[str], None]) -> None:
+        self._take = take
+        for text in self._early:
+            take(text)
+
+
+class _DriverLog:
+    """`LAGOM_LOG=debug` keeps what our loggers say in the run's folder."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._logger = logging.getLogger("lagom_magic")
+        self._handler: logging.Handler | None = None
+        self._level = self._logger.level
+        level = os.environ.get("LAGOM_LOG", "").upper()
+        if level in logging.getLevelNamesMapping():
+            self._handler = logging.FileHandler(run_dir / "driver.log", encoding="utf-8")
+            self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+            self._logger.addHandler(self._handler)
+            self._logger.setLevel(level)
+
+    def close(self) -> None:
+        if self._handler is not None:
+            self._logger.removeHandler(self._handler)
+            self._logger.setLevel(self._level)
+            self._handler.close()

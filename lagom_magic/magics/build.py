@@ -1,0 +1,67 @@
+"""From the values of a parsed line to the config of a run; names are looked up after the cell has run."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from lagom_magic.magics.namespace import look_up
+from lagom_magic.magics.options import Verb
+from lagom_magic.magics.parse import assignments, literal
+from lagom_magic.magics.settings import Settings
+from lagom_magic.spec import checks
+from lagom_magic.spec.config import PRUNERS, SAMPLER_ALIASES, SAMPLERS, BaseConfig, OptimizationConfig
+
+#: Fields that the config wants as numbers; what is none stays text, and the config says what is wrong with it.
+_NUMBERS = ("num_trials", "workers", "gpus_per_worker", "seed", "retries", "max_failures")
+_WORDS = {"optimizer": (*SAMPLERS, *SAMPLER_ALIASES), "pruner": PRUNERS}
+#: What the magic itself uses.
+_NOT_FIELDS = ("fn", "out", "detach", "ui", "maximize", "minimize", "set", "no_seed")
+
+
+def build_config(verb: Verb, values: argparse.Namespace, names: Mapping[str, Any], settings: Settings) -> BaseConfig:
+    """The config that a line describes.
+
+    Raises:
+        UsageError: for a name that the notebook does not have.
+        ConfigError: for a value that cannot work.
+    """
+    given = vars(values)
+    options = {option.dest: option for option in verb.options}
+    fields: dict[str, Any] = {}
+    for dest, text in given.items():
+        if dest in _NOT_FIELDS:
+            continue
+        if options[dest].name_of:
+            fields[dest] = _named(dest, text, names, options[dest].flag)
+        else:
+            fields[dest] = literal(text) if dest in _NUMBERS else text
+    fields |= _metric(given) | _hparams(given, fields)
+    if "no_seed" in given:
+        fields["seed"] = None
+    if "workers" not in fields and (workers := settings.get("workers")):
+        fields["workers"] = int(workers)
+    return OptimizationConfig(**fields) if verb.name == "hpo" else BaseConfig(**fields)
+
+
+def _named(dest: str, text: str, names: Mapping[str, Any], flag: str) -> Any:
+    """The variable; for a sampler or pruner, a built-in word comes first, and the config refuses unknown ones."""
+    words = _WORDS.get(dest, ())
+    if words and (text.lower() in words or text.partition(".")[0] not in names):
+        return text
+    return look_up(text, names, flag)
+
+
+def _metric(given: Mapping[str, Any]) -> dict[str, str]:
+    for option, direction in (("maximize", "max"), ("minimize", "min")):
+        if option in given:
+            return {"optimization_key": given[option], "direction": direction}
+    return {}
+
+
+def _hparams(given: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """`--set` beside and before `--hparams`."""
+    if "set" not in given:
+        return {}
+    return {"hparams": checks.hparams("hparams", fields.get("hparams", {})) | assignments(given["set"], "--set")}

@@ -1,0 +1,132 @@
+"""`%lagom` and `%%lagom` themselves: from the typed line to what is called."""
+
+from __future__ import annotations
+
+import argparse
+import keyword
+import warnings
+from typing import TYPE_CHECKING
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
+
+from lagom_magic.errors import ConfigError, RunError
+from lagom_magic.magics import parse
+from lagom_magic.magics.backend import Backend
+from lagom_magic.magics.build import build_config
+from lagom_magic.magics.cells import functions_in, run_cell, training_function
+from lagom_magic.magics.options import Verb
+from lagom_magic.magics.settings import Settings
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from lagom_magic.run import Run
+
+
+@magics_class
+class LagomMagics(Magics):
+    """The magics of one shell.
+
+    Args:
+        shell: whose.
+        backend: the package, or a stand-in.
+        settings: of this kernel.
+    """
+
+    def __init__(self, shell: InteractiveShell, backend: Backend, settings: Settings) -> None:
+        super().__init__(shell)
+        self._shell = shell
+        self.backend = backend
+        self.settings = settings
+
+    @no_var_expand
+    @line_cell_magic
+    def lagom(self, line: str, cell: str | None = None) -> None:
+        """Turn the function of a cell into an experiment on Spark.
+
+        A search: each trial calls the function with other hyperparameters::
+
+            %%lagom hpo --trials 30 --workers 4 --pruner asha --maximize accuracy
+            from lagom_magic import Float, Int
+
+            def train(lr: Float(1e-4, 1e-1, log=True), width: Int(16, 256) = 64, reporter=None):
+                for epoch in range(20):
+                    accuracy = ...
+                    if reporter: reporter.broadcast(accuracy, step=epoch)
+                return {"accuracy": accuracy}
+
+        One tracked call of a function that is there already::
+
+            %lagom run --fn train --hparams lagom_run.best
+
+        Looking and steering::
+
+            %lagom status            the live run
+            %lagom runs              all runs
+            %lagom stop              stop the live run, keep what is finished
+            %lagom spark local[4]    start Spark yourself
+
+        The finished run is `lagom_run`. `%lagom` lists all verbs, `%lagom hpo --help` all options of one.
+        """
+        words = parse.split(line)
+        sign = "%lagom" if cell is None else "%%lagom"
+        if words[:1] in ([], ["help"], ["-h"], ["--help"]) and (words or cell is None):
+            print(parse.overview())  # noqa: T201 - the cell's output
+            return
+        verb = parse.find_verb(words, is_cell=cell is not None)
+        if any(word in parse.HELP_FLAGS for word in words):
+            print(parse.help_of(verb, sign))  # noqa: T201
+            return
+        values = parse.parse(verb, words[1:], sign)
+        if verb.is_cell:
+            self._start(verb, values, cell, f"{sign} {verb.name}")
+        else:
+            from lagom_magic.magics.verbs import Verbs
+
+            print(Verbs(self.backend, self.settings).say(verb.name, values))  # noqa: T201
+
+    def _start(self, verb: Verb, values: argparse.Namespace, cell: str | None, prog: str) -> None:
+        """Runs the cell, then its function; binds the run also when it ended early."""
+        out = _variable(getattr(values, "out", None), prog)
+        self._refuse_second_run()
+        if cell is not None:
+            run_cell(self._shell, cell)
+        names = self._shell.user_ns
+        defined = functions_in(self._shell, cell) if cell is not None else []
+        train_fn = training_function(getattr(values, "fn", None), defined, names, prog)
+        config = build_config(verb, values, names, self.settings)
+        face = getattr(values, "ui", None) or self.settings.get("ui") or "auto"
+        try:
+            run = self.backend.launch(train_fn, config, detach=self._detaches(values), ui=face, source=cell)
+        except RunError as error:
+            if error.run is not None:
+                self._bind(error.run, out)
+            raise
+        self._bind(run, out)
+
+    def _refuse_second_run(self) -> None:
+        live = self.backend.current_run()
+        if live is not None:
+            raise ConfigError(
+                f"run {live.id} is live in this kernel, which has one at a time. Wait for it, or stop it: %lagom stop"
+            )
+
+    def _detaches(self, values: argparse.Namespace) -> bool:
+        if not getattr(values, "detach", False):
+            return False
+        if self.settings.is_noninteractive:
+            warnings.warn(
+                "--detach is ignored, since LAGOM_NONINTERACTIVE=1: the cell waits for its run.", stacklevel=2
+            )
+            return False
+        return True
+
+    def _bind(self, run: Run, out: str | None) -> None:
+        self._shell.push({"lagom_run": run, **({out: run} if out else {})})  # type: ignore[no-untyped-call]
+
+
+def _variable(name: str | None, prog: str) -> str | None:
+    if name is not None and (not name.isidentifier() or keyword.iskeyword(name)):
+        raise UsageError(f"{prog}: --out {name!r} cannot be a variable; allowed: a Python name. Try --out my_run.")
+    return name

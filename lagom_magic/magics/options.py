@@ -1,0 +1,184 @@
+"""What the magics understand: every verb with its options, read by the parser, the help and the completion.
+
+A verb or option that DESIGN promises and this version lacks is listed too, so that it is refused by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lagom_magic.spec.config import PRUNERS, SAMPLER_ALIASES, SAMPLERS
+
+#: What a NAME names, for completion.
+NameOf = Literal["", "function", "space", "model", "data", "hparams", "object"]
+
+
+#: Faces of the view, and those of a later version.
+FACES = ("auto", "html", "text")
+LATER_FACES = ("widget",)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a verb.
+
+    Attributes:
+        flag: as typed; with `dest`, it names the field of the config that it sets.
+        metavar: what follows it; "" = nothing does.
+        words: values to offer.
+        name_of: the value is a variable of the notebook, of this kind.
+        group: options of one group exclude each other.
+        is_built: False = promised for a later version.
+    """
+
+    flag: str
+    dest: str
+    help: str
+    metavar: str = ""
+    words: tuple[str, ...] = ()
+    name_of: NameOf = ""
+    repeats: bool = False
+    group: str = ""
+    alias: str = ""
+    is_built: bool = True
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb.
+
+    Attributes:
+        summary: one line for the overview.
+        arguments: what follows that is no option, as (dest, metavar, how many, as argparse counts).
+        is_cell: it runs the function of a cell.
+    """
+
+    name: str
+    summary: str
+    options: tuple[Option, ...] = ()
+    arguments: tuple[tuple[str, str, str], ...] = ()
+    examples: str = ""
+    is_cell: bool = False
+
+
+_SEARCH = (
+    Option("--trials", "num_trials", "how many trials at most (20)", "N"),
+    Option("--space", "searchspace", "a Searchspace or dict, instead of annotations", "NAME", name_of="space"),
+    Option(
+        "--sampler",
+        "optimizer",
+        f"{', '.join(SAMPLERS)}, or an object (random)",
+        "NAME",
+        words=(*SAMPLERS, *SAMPLER_ALIASES),
+        name_of="object",
+        alias="--optimizer",
+    ),
+    Option(
+        "--pruner", "pruner", f"{', '.join(PRUNERS)}, or an object (median)", "NAME", words=PRUNERS, name_of="object"
+    ),
+    Option("--isolate", "isolate", "a fresh process for each trial"),
+)
+
+_COMMON = (
+    Option("--maximize", "maximize", "the metric that counts; the best is the largest", "METRIC", group="metric"),
+    Option("--minimize", "minimize", "the metric that counts; the best is the smallest", "METRIC", group="metric"),
+    Option("--workers", "workers", "how many at most (all slots of the session)", "N"),
+    Option("--gpus-per-worker", "gpus_per_worker", "0.5 packs two workers on a GPU", "F"),
+    Option("--fn", "fn", "the training function (the last def of the cell)", "NAME", name_of="function"),
+    Option("--name", "name", "the experiment that the run belongs to (the function's name)", "EXPERIMENT"),
+    Option("--description", "description", "a line about the run", "TEXT"),
+    Option("--tag", "tags", "a word to find the run by", "T", repeats=True),
+    Option("--out", "out", "a variable that gets the run, beside lagom_run", "VAR"),
+    Option("--detach", "detach", "return at once; the run goes on"),
+    Option("--model", "model", "a model class or factory", "NAME", name_of="model", group="model"),
+    Option("--module", "module", "the same", "NAME", name_of="model", group="model"),
+    Option("--dataset", "dataset", "fills the argument dataset", "NAME", name_of="data"),
+    Option("--train-set", "train_set", "fills the argument train_set", "NAME", name_of="data"),
+    Option("--test-set", "test_set", "fills the argument test_set", "NAME", name_of="data"),
+    Option("--process-data", "process_data", "reads the data of a data-parallel run", "NAME", is_built=False),
+    Option("--hparams", "hparams", "fixes arguments: a dict, a Trial or a Run", "NAME", name_of="hparams"),
+    Option("--set", "set", "fixes one argument", "K=V", repeats=True),
+    Option("--files", "files", "a file or folder that the function reads", "PATH", repeats=True),
+    Option("--py-files", "py_files", "a module or package that the function imports", "PATH", repeats=True),
+    Option("--seed", "seed", "of the run (0)", "N", group="seed"),
+    Option("--no-seed", "no_seed", "seed nothing", group="seed"),
+    Option("--timeout", "timeout", "of the run: 90s, 30m, 1h30m (none)", "TIME"),
+    Option("--trial-timeout", "trial_timeout", "of a trial (none)", "TIME"),
+    Option("--retries", "retries", "how often a failed trial runs again (0)", "N"),
+    Option("--max-failures", "max_failures", "stop when more trials failed (all)", "N"),
+    Option("--resume", "resume", "go on with an earlier run", "RUN", is_built=False),
+    Option("--ui", "ui", "auto, html or text (auto)", "FACE", words=FACES),
+)
+
+VERBS: dict[str, Verb] = {
+    verb.name: verb
+    for verb in (
+        Verb(
+            "hpo",
+            "search the hyperparameters of the cell's function",
+            (*_SEARCH, *_COMMON),
+            examples="""\
+  %%lagom hpo --trials 30 --workers 4 --pruner asha --maximize accuracy
+  def train(lr: Float(1e-4, 1e-1, log=True), width: Int(16, 256) = 64, reporter=None):
+      ...
+      return {"accuracy": accuracy, "loss": loss}
+
+  %lagom hpo --fn train --space my_space --sampler tpe --minimize loss --set epochs=5""",
+            is_cell=True,
+        ),
+        Verb(
+            "run",
+            "call the cell's function once on a worker, tracked",
+            _COMMON,
+            examples="""\
+  %%lagom run --name digits --set lr=0.01
+  def train(lr, reporter=None): ...
+
+  %lagom run --fn train --hparams lagom_run.best""",
+            is_cell=True,
+        ),
+        Verb("status", "the live run of this kernel", examples="  %lagom status"),
+        Verb("runs", "all runs of this folder", examples="  %lagom runs"),
+        Verb("show", "one run, as stored", arguments=(("run", "RUN", "1"),), examples="  %lagom show k3f7"),
+        Verb(
+            "stop",
+            "stop the live run; finished trials are kept",
+            (Option("--now", "now", "do not wait for trials to end by themselves"),),
+            (("run", "RUN", "?"),),
+            "  %lagom stop --now",
+        ),
+        Verb(
+            "best", "the best trial of a run (the last one)", arguments=(("run", "RUN", "?"),), examples="  %lagom best"
+        ),
+        Verb(
+            "spark",
+            "the Spark session, or start one",
+            (Option("--conf", "conf", "a Spark setting", "K=V", repeats=True),),
+            (("master", "MASTER", "?"),),
+            "  %lagom spark\n  %lagom spark local[4] --conf spark.driver.memory=4g",
+        ),
+        Verb(
+            "config",
+            "settings of this kernel",
+            arguments=(("setting", "K=V", "*"),),
+            examples="  %lagom config\n  %lagom config ui=text workers=2",
+        ),
+    )
+}
+
+#: Promised verbs of later versions.
+LATER = (
+    "train",
+    "ablate",
+    "attach",
+    "resume",
+    "rerun",
+    "board",
+    "models",
+    "search",
+    "compare",
+    "tag",
+    "lineage",
+    "delete",
+)

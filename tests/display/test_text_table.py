@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from display_runs import BEGAN, run_started, some_run, trial_facts, view_of
+
+from lagom_magic.display.text import render_text
+from lagom_magic.events.facts import Noticed, RunEnded, RunState, TrialState, WorkerLost, WorkerRegistered
+from lagom_magic.events.views import RunView
+
+
+def test_a_living_run_as_text() -> None:
+    view = view_of(some_run())
+    now = (view.updated_at or 0.0) + 1
+    assert render_text(view, now, "lagom_runs/digits/x").split("\n") == [
+        "digits 20261122-093000-k3f7 · running on 1 worker · 5 of 30 trials · 29 s, about 50 s left",
+        "best accuracy: 0.8637 (trial 1 · lr 0.05 · width 32)",
+        "[####=xx>................................]  3 complete · 1 pruned · 1 failed · 1 running"
+        "  compute saved 11 % (≈ 2 of 18 steps not run)  1 / 2 workers busy",
+        "trial     state     worker      lr  step  accuracy   time",
+        "    5     RUNNING   w1      0.0167     2    0.5000  4.0 s",
+        "    1  *  COMPLETE  w1        0.05     2    0.8637  2.0 s",
+        "    0     COMPLETE  w1         0.1     2    0.8366  2.0 s",
+        "    2     COMPLETE  w1      0.0333     2    0.5564  2.0 s",
+        "    3     PRUNED    w1       0.025     0    0.3000  2.0 s",
+        "    4     FAILED    w1        0.02     2    0.1000  2.0 s  ValueError: shapes differ",
+        "the same in all trials: width 32",
+        "run folder: lagom_runs/digits/x",
+    ]
+
+
+def test_nothing_is_known_yet() -> None:
+    assert render_text(RunView(), BEGAN, "here").split("\n") == [
+        "run · starting · 0 trials · 0 s",
+        "best metric: – (none yet)",
+        "[........................................]  0 / 0 workers busy",
+        "run folder: here",
+    ]
+
+
+def test_the_end_does_not_depend_on_the_clock() -> None:
+    view = view_of(some_run(is_ended=True))
+    assert render_text(view, BEGAN, "x") == render_text(view, BEGAN + 1e6, "x")
+
+
+def test_rows_that_do_not_fit_are_counted() -> None:
+    lines = render_text(view_of(some_run(n_complete=100)), BEGAN, "x").split("\n")
+    assert "… and 83 more" in lines
+    assert len(lines) <= 30
+
+
+def test_why_a_run_ended_early_and_notices_are_told() -> None:
+    facts = [run_started(), Noticed("3 slots for 4 workers"), RunEnded(RunState.STOPPED, "stopped by ■")]
+    text = render_text(view_of(facts), BEGAN, "x")
+    assert "digits 20261122-093000-k3f7 · stopped · 0 of 30 trials" in text
+    assert "! 3 slots for 4 workers\n! stopped by ■" in text
+    assert "(no complete trial)" in text
+
+
+def test_lost_workers_and_gpus_are_counted() -> None:
+    facts = [run_started(), WorkerRegistered(1, 1, "a", 1, ("0",)), WorkerRegistered(2, 1, "b", 1, ("0",))]
+    text = render_text(view_of([*facts, WorkerLost(2, 1, "killed")]), BEGAN, "x")
+    assert "running on 1 worker" in text
+    assert "0 / 2 workers busy · 2 GPUs · 1 lost" in text
+
+
+def test_a_run_without_reports_has_no_column_for_steps() -> None:
+    facts = [run_started(), *trial_facts(0, TrialState.COMPLETE, n_steps=0)]
+    assert " step " not in render_text(view_of(facts), BEGAN, "x")
+
+
+def test_a_second_attempt_is_named_as_its_folder() -> None:
+    view = view_of(some_run())
+    view.trials[2].attempt = 2
+    assert "\n  2.2     COMPLETE" in render_text(view, BEGAN, "x")

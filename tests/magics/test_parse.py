@@ -1,0 +1,136 @@
+import pytest
+from IPython.core.error import UsageError
+
+from lagom_magic.errors import LagomError
+from lagom_magic.magics.options import LATER, VERBS
+from lagom_magic.magics.parse import assignments, find_verb, help_of, literal, parse, split
+
+
+def complaint(line: str, sign: str = "%%lagom") -> str:
+    words = split(line)
+    with pytest.raises((UsageError, LagomError)) as caught:
+        parse(find_verb(words, is_cell=sign == "%%lagom"), words[1:], sign)
+    return f"{type(caught.value).__name__}: {caught.value}"
+
+
+def test_quotes_keep_words_together_and_options_may_repeat() -> None:
+    words = split("hpo --description 'two words' --tag a --tag b --set lr=0.1 --seed -1")
+    assert vars(parse(VERBS["hpo"], words[1:], "%%lagom")) == {
+        "description": "two words",
+        "tags": ["a", "b"],
+        "set": ["lr=0.1"],
+        "seed": "-1",
+    }
+
+
+def test_optimizer_is_another_name_of_sampler() -> None:
+    assert parse(VERBS["hpo"], ["--optimizer", "tpe"], "%%lagom").optimizer == "tpe"
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS.values() if verb.is_cell])
+def test_every_option_of_this_version_is_in_the_help(verb: object) -> None:
+    shown = help_of(verb, "%%lagom")  # type: ignore[arg-type]
+    for option in verb.options:  # type: ignore[attr-defined]
+        assert (f"{option.flag} " in shown or f"{option.flag}\n" in shown) == option.is_built
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            "run --workerz 3",
+            "UsageError: %%lagom run: unknown option --workerz; known: --maximize, --minimize, --workers, "
+            "--gpus-per-worker, --fn, --name, --description, --tag, --out, --detach, --model, --module, --dataset, "
+            "--train-set, --test-set, --hparams, --set, --files, --py-files, --seed, --no-seed, --timeout, "
+            "--trial-timeout, --retries, --max-failures, --ui. Did you mean --workers?",
+        ),
+        ("hpo --trials", "UsageError: %%lagom hpo: argument --trials: expected one argument. See %%lagom hpo --help."),
+        ("hpo --trials 1 --trials 2", "UsageError: %%lagom hpo: --trials is given twice. See %%lagom hpo --help."),
+        (
+            "hpo --maximize a --minimize b",
+            "UsageError: %%lagom hpo: argument --minimize: not allowed with argument --maximize. "
+            "See %%lagom hpo --help.",
+        ),
+        (
+            "hpo --seed 1 --no-seed",
+            "UsageError: %%lagom hpo: argument --no-seed: not allowed with argument --seed. See %%lagom hpo --help.",
+        ),
+        (
+            "hpo --model A --module B",
+            "UsageError: %%lagom hpo: argument --module: not allowed with argument --model. See %%lagom hpo --help.",
+        ),
+        ("hpo accuracy", "UsageError: %%lagom hpo: what is 'accuracy'? See %%lagom hpo --help."),
+        ("hpo --resume k3f7", "NotThereYetError: %%lagom hpo: --resume is not there yet. Leave it out."),
+        ("hpo --process-data f", "NotThereYetError: %%lagom hpo: --process-data is not there yet. Leave it out."),
+        (
+            "hpo --ui widget",
+            "NotThereYetError: %%lagom hpo: --ui widget is not there yet. Use auto, html or text.",
+        ),
+        (
+            "hpo --ui htm",
+            "UsageError: %%lagom hpo: --ui is 'htm'; allowed: auto, html, text. Did you mean html?",
+        ),
+        ("hpoo --trials 3", "UsageError: %%lagom: unknown verb 'hpoo'; known: hpo, run. Did you mean hpo?"),
+        ("", "UsageError: %%lagom: which verb? known: hpo, run."),
+        (
+            "status",
+            "UsageError: %%lagom status: a cell runs with hpo or run. Use %lagom status on a line.",
+        ),
+        (
+            "train --workers 2",
+            "NotThereYetError: `%lagom train` is not there yet. There are: hpo, run, status, runs, show, stop, best, "
+            "spark, config.",
+        ),
+    ],
+)
+def test_a_wrong_line_is_one_message_that_names_the_fix(line: str, message: str) -> None:
+    assert complaint(line) == message
+
+
+@pytest.mark.parametrize("verb", LATER)
+def test_a_verb_of_a_later_version_says_so(verb: str) -> None:
+    assert complaint(verb, "%lagom").startswith(f"NotThereYetError: `%lagom {verb}` is not there yet.")
+
+
+def test_line_verbs_complain_by_their_own_name() -> None:
+    assert complaint("stop --noww", "%lagom") == (
+        "UsageError: %lagom stop: unknown option --noww; known: --now. Did you mean --now?"
+    )
+    assert complaint("runs --all", "%lagom") == "UsageError: %lagom runs: unknown option --all; it has none."
+    assert complaint("show", "%lagom") == (
+        "UsageError: %lagom show: the following arguments are required: RUN. See %lagom show --help."
+    )
+
+
+def test_an_open_quote_is_named() -> None:
+    with pytest.raises(UsageError) as caught:
+        split("hpo --description 'two")
+    assert str(caught.value) == "lagom: No closing quotation in: hpo --description 'two . Close the quote."
+
+
+def test_values_are_python_literals_or_text() -> None:
+    texts = ["lr=1e-3", "layers=[1, 2]", "act=relu", "bias=False", "note=a=b", "text='3'", "none=None"]
+    assert assignments(texts, "--set") == {
+        "lr": 1e-3,
+        "layers": [1, 2],
+        "act": "relu",
+        "bias": False,
+        "note": "a=b",
+        "text": "3",
+        "none": None,
+    }
+    assert literal("3 workers") == "3 workers"
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["lr"], "lagom: --set 'lr' must be K=V, such as --set lr=0.1."),
+        (["=3"], "lagom: --set '=3' must be K=V, such as --set lr=0.1."),
+        (["lr=1", "lr=2"], "lagom: --set names 'lr' twice. Keep one."),
+    ],
+)
+def test_a_pair_without_both_sides_or_given_twice_is_refused(texts: list[str], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        assignments(texts, "--set")
+    assert str(caught.value) == message

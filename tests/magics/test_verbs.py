@@ -1,0 +1,98 @@
+import pytest
+from magic_shell import LiveStandIn, Notebook, store_run
+
+from lagom_magic.events.facts import RunState
+from lagom_magic.run import Run
+
+
+def said(notebook: Notebook, capsys: pytest.CaptureFixture[str], line: str) -> str:
+    notebook.run(line).raise_error()
+    return capsys.readouterr().out
+
+
+def test_without_a_run_the_verbs_say_so(notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+    start = "start one with %%lagom hpo\n"
+    assert said(notebook, capsys, "%lagom status") == f"no run is live, and none is stored yet; {start}"
+    assert said(notebook, capsys, "%lagom runs") == f"no run is stored in ./lagom_runs yet; {start}"
+    assert said(notebook, capsys, "%lagom stop") == "no run is live in this kernel: nothing to stop\n"
+    assert notebook.error("%lagom best") == "UsageError: %lagom best: there is no run yet. Start one with %%lagom hpo."
+
+
+def test_runs_lists_what_is_stored(notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+    done, stopped = store_run("digits"), store_run("iris", RunState.STOPPED)
+    head, *rows = [line.split() for line in said(notebook, capsys, "%lagom runs").splitlines()]
+    assert head == ["run", "experiment", "kind", "state", "started", "took", "trials", "best"]
+    assert {row[0]: row[1:4] for row in rows} == {
+        done.id: ["digits", "hpo", "COMPLETE"],
+        stopped.id: ["iris", "hpo", "STOPPED"],
+    }
+    assert all(row[-2:] == ["accuracy", "0.7500"] for row in rows)
+
+
+def test_status_shows_the_live_run_and_otherwise_the_last(
+    notebook: Notebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored = store_run()
+    assert said(notebook, capsys, "%lagom status").startswith(
+        f"no run is live. The last one:\nRun digits/{stored.id}: complete"
+    )
+    notebook.backend.live = Run(store_run("iris", state=None).dir, LiveStandIn())
+    assert f"iris {notebook.backend.live.id}" in said(notebook, capsys, "%lagom status")
+
+
+def test_show_draws_a_run_that_its_last_letters_name(notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+    stored = store_run()
+    shown = said(notebook, capsys, f"%lagom show {stored.id[-4:]}")
+    assert f"digits {stored.id}" in shown
+    assert f"run folder: {stored.dir}" in shown
+    assert notebook.error("%lagom show 2019").startswith("StoreError: There is no run '2019'")
+
+
+def test_best_shows_the_trial_and_its_hyperparameters(notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+    stored = store_run()
+    expected = f"run digits/{stored.id} (COMPLETE): trial 0, accuracy 0.7500\n  lr  0.25\n"
+    assert said(notebook, capsys, "%lagom best") == expected
+    assert said(notebook, capsys, "%lagom best digits") == expected
+    notebook.backend.live = Run(store_run("iris", state=None).dir, LiveStandIn())
+    assert said(notebook, capsys, "%lagom best") == (
+        f"run iris/{notebook.backend.live.id} (RUNNING): no complete trial with a metric\n"
+    )
+
+
+def test_stop_stops_the_live_run_in_order_or_now(notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+    driver = LiveStandIn()
+    live = notebook.backend.live = Run(store_run(state=None).dir, driver)
+    assert said(notebook, capsys, "%lagom stop") == f"stopping run {live.id}; finished trials are kept\n"
+    said(notebook, capsys, f"%lagom stop {live.id} --now")
+    assert driver.stops == ["in order", "now"]
+
+
+def test_stop_refuses_a_run_that_is_not_the_live_one(notebook: Notebook) -> None:
+    other = store_run("iris")
+    live = notebook.backend.live = Run(store_run(state=None).dir, LiveStandIn())
+    assert notebook.error("%lagom stop iris") == (
+        f"UsageError: %lagom stop: iris is not the live run of this kernel, {live.id} is. Use %lagom stop."
+    )
+    assert other.id != live.id
+
+
+def test_spark_starts_a_session_and_shows_it(notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(notebook, capsys, "%lagom spark") == (
+        "no Spark session; %%lagom starts a local one when it needs it, or start yours: %lagom spark local[4]\n"
+    )
+    shown = said(notebook, capsys, "%lagom spark local[4] --conf spark.ui.enabled=True --conf a=b")
+    assert shown == ("Spark 4.0.0 on local[4] {'spark.ui.enabled': 'true', 'a': 'b'}\nslots: 6   GPUs: 0\nUI: off\n")
+    assert said(notebook, capsys, "%lagom spark") == shown
+    assert notebook.error("%lagom spark --conf a=b") == (
+        "UsageError: %lagom spark: --conf is for starting a session: name a master, such as local[4]."
+    )
+
+
+def test_config_shows_and_changes_settings(notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = said(notebook, capsys, "%lagom config workers=2")
+    assert [line.split()[:3] for line in shown.splitlines()][:4] == [
+        ["setting", "value", "variable"],
+        ["home", "./lagom_runs", "LAGOM_HOME"],
+        ["ui", "auto", "LAGOM_UI"],
+        ["workers", "2", "LAGOM_WORKERS"],
+    ]
