@@ -1,0 +1,57 @@
+# `make demo` and `make test` need only Python >= 3.11 with pip and venv; both set up .venv themselves.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test lab check bench bench-search soak clean
+
+PY := .venv/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-input --constraint constraints.txt
+SETUP := pyproject.toml constraints.txt scripts/make_venv
+
+help: ## what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/.demo ## run notebooks/quickstart.ipynb headless; results in demo_output/
+	@$(PY) scripts/demo.py
+
+test: .venv/.dev ## all tests, ring by ring: pure and process, Spark, notebooks
+	@$(PY) -m pytest
+
+check: .venv/.dev ## format, lint, types
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+
+lab: .venv/.lab ## open the notebooks in JupyterLab
+	@$(PY) -m jupyterlab --ServerApp.root_dir=notebooks
+
+bench: .venv/.dev ## speed, side by side with other ways; needs a quiet machine
+	@$(PY) benchmarks/bench_speed.py $(ARGS)
+
+bench-search: .venv/.dev ## whether samplers and pruners help
+	@$(PY) benchmarks/bench_search.py $(ARGS)
+
+soak: .venv/.dev ## long random runs
+	@$(PY) -m pytest -m soak --timeout 7200
+
+clean: ## remove what runs and tools left; keeps .venv
+	@rm -rf demo_output lagom_runs notebooks/lagom_runs tensorboard notebooks/tensorboard spark-warehouse build dist
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find lagom_magic tests benchmarks scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.demo: $(SETUP)
+	@scripts/make_venv
+	@echo "Installing lagom_magic, Spark and PyTorch into .venv (some minutes the first time)"
+	@$(PIP) --editable '.[demo]'
+	@touch $@
+
+.venv/.dev: $(SETUP)
+	@scripts/make_venv
+	@echo "Installing lagom_magic and what its tests need into .venv (some minutes the first time)"
+	@$(PIP) --editable '.[dev]'
+	@touch $@ .venv/.demo
+
+.venv/.lab: .venv/.demo
+	@$(PIP) jupyterlab
+	@touch $@

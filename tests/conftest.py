@@ -1,0 +1,58 @@
+"""Rules for every test: nothing leaks, nothing is skipped in silence, rings run from the quickest to the slowest."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Generator, Iterator
+
+import pytest
+from leak_checks import SESSION_MARKER, Snapshot, leaks_since
+
+#: The four rings; pure and process tests carry no marker.
+RINGS = ("spark", "lab", "soak")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    os.environ[SESSION_MARKER] = uuid.uuid4().hex
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    os.environ.pop(SESSION_MARKER, None)
+
+
+def _ring(item: pytest.Item) -> int:
+    return max((number for number, name in enumerate(RINGS, 1) if item.get_closest_marker(name)), default=0)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Sort by ring, and leave soak tests out unless they are asked for."""
+    if "soak" not in config.getoption("markexpr"):
+        soak = [item for item in items if item.get_closest_marker("soak")]
+        if soak:
+            config.hook.pytest_deselected(items=soak)
+            items[:] = [item for item in items if item not in soak]
+    items.sort(key=_ring)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skip into a failure, but for GPU tests: what can be installed must run."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and not item.get_closest_marker("gpu"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} skipped itself ({call.excinfo and call.excinfo.value}); only gpu tests may."
+    return report
+
+
+@pytest.fixture(autouse=True)
+def nothing_leaks() -> Iterator[None]:
+    """Fail a test that leaves a thread, process, socket, environment variable, patch or folder behind."""
+    before = Snapshot.take()
+    yield
+    leaks = leaks_since(before)
+    if leaks:
+        pytest.fail("The test left something behind:\n  " + "\n  ".join(leaks), pytrace=False)
