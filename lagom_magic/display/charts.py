@@ -105,9 +105,9 @@ def curves(view: RunView, trials: Sequence[TrialView]) -> str:
 
 
 def best_so_far(view: RunView, now: float) -> str:
-    """Every complete trial as a dot over time, and the best value so far as a line; '' before the first."""
+    """Every complete trial as a dot over time, and the best value so far as a line; '' before two of them."""
     started_at = view.started_at
-    if started_at is None or not view.improvements:
+    if started_at is None or view.n_valued < 2:
         return ""
     ended = [t for t in view.trials.values() if t.state is TrialState.COMPLETE and t.ended_at is not None]
     dots = [

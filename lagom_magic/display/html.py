@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 
 from lagom_magic.display import charts, summary
-from lagom_magic.display.rows import Columns, Rows, choose_columns, choose_rows
+from lagom_magic.display.rows import NAME_LIMIT, Columns, Rows, choose_columns, choose_rows
 from lagom_magic.display.wording import NOTHING, duration, hparam, metric, one_line
 from lagom_magic.events.facts import RunState, TrialState
 from lagom_magic.events.fold import RunView, TrialView
@@ -22,6 +22,7 @@ LIVE_ROW_LIMIT = 20
 ROW_LIMIT = 50
 #: Hyperparameters and further metrics with a column of their own.
 COLUMN_LIMIT = 8
+CHARACTER_LIMIT = 64
 SIZE_LIMIT_BYTES = 64 * 1024
 ICONS = {
     TrialState.WAITING: "○",
@@ -48,7 +49,7 @@ def render_html(view: RunView, now: float, folder: str) -> str:
 
 
 def _render(view: RunView, now: float, folder: str, n_rows: int) -> str:
-    columns = choose_columns(view, COLUMN_LIMIT)
+    columns = choose_columns(view, COLUMN_LIMIT, CHARACTER_LIMIT)
     rows = choose_rows(view, n_rows)
     label = f"lagom run {summary.experiment_name(view)} {summary.run_id(view)}, {summary.state(view)}"
     return (
@@ -145,8 +146,8 @@ def _table_head(view: RunView, columns: Columns) -> str:
         ("lg-l", "trial"),
         ("lg-l", "state"),
         ("lg-l lg-wide", "worker"),
-        *((_wide(index), one_line(name, 20)) for index, name in enumerate(columns.varying)),
-        *(("lg-wide", one_line(name, 20)) for name in columns.metrics),
+        *((_wide(index), one_line(name, NAME_LIMIT)) for index, name in enumerate(columns.varying)),
+        *(("lg-wide", one_line(name, NAME_LIMIT)) for name in columns.metrics),
         *([("lg-wide", "step")] if view.n_steps else []),
         ("", f"{summary.metric_name(view)} {arrow}"),
         *([("", "curve")] if view.n_steps else []),
@@ -214,10 +215,8 @@ class _Body:
 
 
 def _foot(view: RunView, folder: str) -> str:
-    return (
-        f'<div class="lg-note lg-foot"><span>{escape(summary.settings_line(view))}</span> '
-        f'<span class="lg-path">{escape(one_line(folder, 400))}</span></div>'
-    )
+    settings = f"<span>{escape(line)}</span> " if (line := summary.settings_line(view)) else ""
+    return f'<div class="lg-note lg-foot">{settings}<span class="lg-path">{escape(one_line(folder, 400))}</span></div>'
 
 
 def _wide(index: int) -> str:

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate, islice
 from typing import Any
 
+from lagom_magic.display.wording import hparam
 from lagom_magic.events.facts import TrialState
 from lagom_magic.events.fold import RunView, TrialView
+
+#: Characters of a hyperparameter's name over its column.
+NAME_LIMIT = 20
+#: Characters of a metric's column.
+METRIC_WIDTH = 10
+#: Trials whose values tell how wide a column becomes.
+SAMPLE_SIZE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +59,27 @@ def choose_rows(view: RunView, limit: int) -> Rows:
     return Rows(chosen, len(view.trials) - len(chosen))
 
 
-def choose_columns(view: RunView, n_columns: int) -> Columns:
-    """Split the hyperparameters; those that are equal in all of several trials need no column."""
+def choose_columns(view: RunView, n_columns: int, n_characters: int) -> Columns:
+    """Split the hyperparameters; those that are equal in all of several trials need no column.
+
+    Args:
+        view: the run.
+        n_columns: at most so many, of hyperparameters and further metrics together.
+        n_characters: how wide these columns may be together; the first hyperparameter always has one.
+    """
     constant = {name: _first_value(view, name) for name in view.hparam_names if _is_constant(view, name)}
     varying = [name for name in view.hparam_columns if name in view.hparam_names and name not in constant]
     others = [name for name in view.metric_names if name not in (view.metric_name, "metric")]
-    n_free = max(0, n_columns - len(varying))
-    return Columns(varying[:n_columns], varying[n_columns:], constant, others[: min(2, n_free)])
+    widths = [_width(view, name) for name in varying]
+    n_shown = sum(end <= n_characters or end == widths[0] for end in accumulate(widths[:n_columns]))
+    n_free = min(n_columns - n_shown, (n_characters - sum(widths[:n_shown])) // METRIC_WIDTH, 2)
+    return Columns(varying[:n_shown], varying[n_shown:], constant, others[: max(0, n_free)])
+
+
+def _width(view: RunView, name: str) -> int:
+    """Characters that the hyperparameter's column needs, the space before it included."""
+    some = islice((trial.hparams[name] for trial in view.trials.values() if name in trial.hparams), SAMPLE_SIZE)
+    return 2 + max(min(len(name), NAME_LIMIT), *(len(hparam(value)) for value in some))
 
 
 def _is_constant(view: RunView, name: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lagom_magic.display import summary
-from lagom_magic.display.rows import Columns, choose_columns, choose_rows
+from lagom_magic.display.rows import NAME_LIMIT, Columns, choose_columns, choose_rows
 from lagom_magic.display.wording import NOTHING, duration, hparam, metric, one_line
 from lagom_magic.events.facts import TrialState
 from lagom_magic.events.fold import RunView, TrialView
@@ -13,6 +13,7 @@ from lagom_magic.events.fold import RunView, TrialView
 ROW_LIMIT = 20
 #: Hyperparameters and further metrics with a column of their own.
 COLUMN_LIMIT = 6
+CHARACTER_LIMIT = 56
 BAR_WIDTH = 40
 BAR_SIGNS = {
     TrialState.COMPLETE: "#",
@@ -31,7 +32,7 @@ def render_text(view: RunView, now: float, folder: str) -> str:
         now: seconds since the epoch; without effect once the run has ended.
         folder: where the run is stored, as a person should read it.
     """
-    columns = choose_columns(view, COLUMN_LIMIT)
+    columns = choose_columns(view, COLUMN_LIMIT, CHARACTER_LIMIT)
     parts = [_head(view, now), _table(view, columns, now), summary.constants_line(columns)]
     notices = [f"! {text}" for text in summary.notices(view)]
     return "\n".join([*(part for part in parts if part), *notices, f"run folder: {one_line(folder, 400)}"])
@@ -67,7 +68,7 @@ def _table(view: RunView, columns: Columns, now: float) -> str:
     rows = choose_rows(view, ROW_LIMIT)
     if not rows.trials:
         return ""
-    names = [one_line(name, 16) for name in (*columns.varying, *columns.metrics)]
+    names = [one_line(name, NAME_LIMIT) for name in (*columns.varying, *columns.metrics)]
     head = [
         "trial",
         "",
@@ -90,7 +91,7 @@ def _cells(view: RunView, trial: TrialView, columns: Columns, now: float) -> lis
         "*" if trial is view.best else "",
         trial.state.value,
         NOTHING if trial.worker_id is None else f"w{trial.worker_id}",
-        *(hparam(trial.hparams[name], 16) if name in trial.hparams else NOTHING for name in columns.varying),
+        *(hparam(trial.hparams[name]) if name in trial.hparams else NOTHING for name in columns.varying),
         *(metric(trial.metrics.get(name)) for name in columns.metrics),
         *([NOTHING if trial.last_step is None else str(trial.last_step)] if view.n_steps else []),
         metric(trial.value),

@@ -208,7 +208,7 @@ _SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 def number_to_json(value: float) -> float | str:
     """The number, or 'nan', 'inf', '-inf', which JSON lacks."""
-    if value != value:
+    if math.isnan(value):
         return "nan"
     if value in (math.inf, -math.inf):
         return "inf" if value > 0 else "-inf"

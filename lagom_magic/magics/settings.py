@@ -38,6 +38,14 @@ SETTINGS = {
         Setting("ui", "auto", "the view under the cell", "text", r"auto|html|text", "auto, html, text"),
         Setting("workers", "all slots", "how many at most", "2", r"[1-9]\d*", "a whole number >= 1"),
         Setting("noninteractive", "0", "1 = nobody watches: plain lines, no --detach", "1", r"[01]", "0, 1"),
+        Setting(
+            "start_timeout",
+            "120",
+            "seconds until the first worker must be there",
+            "600",
+            r"\d+(\.\d+)?",
+            "a number of seconds",
+        ),
         Setting("log", "off", "debug = write driver.log into the run's folder", "debug", r"off|debug", "off, debug"),
     )
 }

@@ -152,7 +152,7 @@ def create_run_dir(home: Path, experiment: str, now: datetime) -> RunLayout:
     raise StoreError(f"Cannot find a free run id in {parent}: it holds too many runs of this second.")
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path | str, data: bytes) -> None:
     """Write a file so that readers see all of it or nothing: beside, then renamed.
 
     Raises:

@@ -6,10 +6,10 @@ reported number as it comes, and its status at its end. A trial without reports 
 
 from __future__ import annotations
 
-import math
 import os
 import socket
 import struct
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -272,4 +272,4 @@ def _kind(values: Iterable[Any]) -> type:
 def _kind_of(value: Any) -> type:
     if isinstance(value, bool):
         return bool
-    return float if isinstance(value, (int, float)) and math.isfinite(value) else str
+    return float if isinstance(value, (int, float)) and abs(value) <= sys.float_info.max else str

@@ -11,7 +11,7 @@ from typing import Any
 
 from lagom_magic.events.facts import TrialEnded
 from lagom_magic.events.views import TrialView
-from lagom_magic.store.jsontext import json_text
+from lagom_magic.store.jsontext import json_line
 from lagom_magic.store.layout import FORMAT, RunLayout, write_all, write_whole
 
 
@@ -59,10 +59,10 @@ def write_trial_json(layout: RunLayout, trial: TrialView, ended: TrialEnded) -> 
     Raises:
         OSError: as the file system reports it.
     """
-    path = layout.trial_json(ended.trial_id, ended.attempt)
+    path = os.fspath(layout.trial_json(ended.trial_id, ended.attempt))
     with suppress(FileExistsError):  # of a trial that printed or sent files
-        os.mkdir(path.parent)
-    write_whole(path, json_text(_trial_document(trial, ended)).encode())
+        os.mkdir(os.path.dirname(path))
+    write_whole(path, json_line(_trial_document(trial, ended)).encode())
 
 
 def _trial_document(trial: TrialView, ended: TrialEnded) -> dict[str, Any]:

@@ -47,21 +47,21 @@ def test_the_best_trial_is_shown_even_where_pruned_ones_once_had_better_values()
 
 
 def test_hyperparameters_that_never_change_get_no_column() -> None:
-    columns = choose_columns(view_of(some_run()), n_columns=8)
+    columns = choose_columns(view_of(some_run()), n_columns=8, n_characters=80)
     assert columns.varying == ["lr"]
     assert columns.constant == {"width": 32}
 
 
 def test_the_only_trial_shows_all_its_hyperparameters() -> None:
     view = view_of([run_started(), *trial_facts(0, TrialState.COMPLETE)])
-    assert choose_columns(view, n_columns=8).varying == ["lr", "width"]
+    assert choose_columns(view, n_columns=8, n_characters=80).varying == ["lr", "width"]
 
 
 def test_fixed_hyperparameters_are_told_beside_the_searched_ones() -> None:
     facts = [run_started(hparam_names=("lr",))]
     facts += trial_facts(0, TrialState.COMPLETE, hparams={"lr": 0.1, "batch": 64})
     facts += trial_facts(1, TrialState.COMPLETE, hparams={"lr": 0.2, "batch": 64})
-    columns = choose_columns(view_of(facts), n_columns=8)
+    columns = choose_columns(view_of(facts), n_columns=8, n_characters=80)
     assert (columns.varying, columns.constant) == (["lr"], {"batch": 64})
 
 
@@ -69,14 +69,14 @@ def test_a_conditional_hyperparameter_has_a_column() -> None:
     facts = [run_started(hparam_names=("kind", "momentum"))]
     facts += trial_facts(0, TrialState.COMPLETE, hparams={"kind": "sgd", "momentum": 0.9})
     facts += trial_facts(1, TrialState.COMPLETE, hparams={"kind": "adam"})
-    assert choose_columns(view_of(facts), n_columns=8).varying == ["kind", "momentum"]
+    assert choose_columns(view_of(facts), n_columns=8, n_characters=80).varying == ["kind", "momentum"]
 
 
 def test_true_and_one_are_different_values() -> None:
     facts = [run_started(hparam_names=("flag",))]
     facts += trial_facts(0, TrialState.COMPLETE, hparams={"flag": True})
     facts += trial_facts(1, TrialState.COMPLETE, hparams={"flag": 1})
-    assert choose_columns(view_of(facts), n_columns=8).varying == ["flag"]
+    assert choose_columns(view_of(facts), n_columns=8, n_characters=80).varying == ["flag"]
 
 
 def test_columns_beyond_the_limit_are_named() -> None:
@@ -84,6 +84,15 @@ def test_columns_beyond_the_limit_are_named() -> None:
     facts = [run_started(hparam_names=names)]
     for trial_id in range(2):
         facts += trial_facts(trial_id, TrialState.COMPLETE, hparams=dict.fromkeys(names, trial_id))
-    columns = choose_columns(view_of(facts), n_columns=8)
+    columns = choose_columns(view_of(facts), n_columns=8, n_characters=80)
     assert columns.varying == list(names[:8])
     assert columns.left_out == list(names[8:])
+
+
+def test_long_values_take_the_room_of_columns() -> None:
+    names = tuple(f"h{i}" for i in range(6))
+    facts = [run_started(hparam_names=names)]
+    for trial_id in range(2):
+        facts += trial_facts(trial_id, TrialState.COMPLETE, hparams=dict.fromkeys(names, f"{trial_id}" * 18))
+    assert choose_columns(view_of(facts), n_columns=8, n_characters=64).varying == ["h0", "h1", "h2"]
+    assert choose_columns(view_of(facts), n_columns=8, n_characters=10).varying == ["h0"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -33,7 +34,7 @@ def test_a_thinned_series_has_even_gaps() -> None:
     for step in range(1000):
         series.add(step, 0.0)
     steps = [step for step, _ in series.points]
-    assert {after - before for before, after in zip(steps, steps[1:-1], strict=False)} == {8}
+    assert {after - before for before, after in pairwise(steps[:-1])} == {8}
 
 
 def test_values_that_are_not_finite_leave_a_gap() -> None:

@@ -38,7 +38,7 @@ def test_one_wrong_pair_changes_nothing() -> None:
     [
         (
             "wokers=2",
-            "%lagom config: unknown setting 'wokers'; known: home, ui, workers, noninteractive, log. "
+            "%lagom config: unknown setting 'wokers'; known: home, ui, workers, noninteractive, start_timeout, log. "
             "Did you mean workers?",
         ),
         ("workers", "%lagom config: 'workers' must be K=V, such as workers=2."),

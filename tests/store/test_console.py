@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import time
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -85,7 +86,7 @@ def test_cleaned_text_is_one_line_and_holds_no_control_but_colours_and_tabs(text
 @given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=5))
 def test_how_output_is_cut_into_chunks_does_not_matter(data: bytes, cuts: list[int]) -> None:
     bounds = [0, *sorted(cuts), len(data)]
-    chunks = [data[start:stop] for start, stop in zip(bounds, bounds[1:], strict=False)]
+    chunks = [data[start:stop] for start, stop in pairwise(bounds)]
     assert shown(*chunks) == shown(data)
 
 

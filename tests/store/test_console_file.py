@@ -46,9 +46,7 @@ def test_the_console_never_grows_beyond_two_parts_and_a_late_reader_begins_with_
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=30))
-def test_a_reader_that_keeps_up_loses_nothing_when_the_page_turns(
-    tmp_path_factory: object, batches: list[int]
-) -> None:
+def test_a_reader_that_keeps_up_loses_nothing_when_the_page_turns(tmp_path_factory: object, batches: list[int]) -> None:
     folder = tmp_path_factory.mktemp("console")  # type: ignore[attr-defined]
     writer, reader = ConsoleWriter(RunLayout(folder), max_part_bytes=500), ConsoleReader(folder)
     written, read = "", ""

@@ -21,6 +21,8 @@ from lagom_magic.cluster.kit import WorkerKit
 from lagom_magic.driver.launcher import Launcher, Secret, Ticket
 
 WAIT_S = 60.0
+#: Less than a slow machine may need, so that `close` does not wait long for workers that never go by themselves.
+CLOSE_S = 10.0
 
 OBEDIENT_WORKER = '''
 import json, os, signal, socket, sys
@@ -129,7 +131,7 @@ class LauncherContract(ABC):
         try:
             yield launcher
         finally:
-            launcher.close(timeout_s=WAIT_S)
+            launcher.close(timeout_s=CLOSE_S)
 
     def test_a_worker_gets_its_ticket_and_the_kit(self, board: Switchboard) -> None:
         with self.launching(kit(session_path=("/added",))) as launcher:
@@ -199,7 +201,7 @@ class LauncherContract(ABC):
             workers = [board.next_worker(), board.next_worker()]
             for worker in workers:
                 worker.order("wait")
-            launcher.close(timeout_s=WAIT_S)
+            launcher.close(timeout_s=CLOSE_S)
             exits = [board.next_exit(), board.next_exit()]
             assert sorted(exit_[0] for exit_ in exits) == [1, 2]
             assert all(exit_[2] for exit_ in exits)
@@ -208,7 +210,7 @@ class LauncherContract(ABC):
 
     def test_nothing_starts_after_close(self, board: Switchboard) -> None:
         with self.launching(kit()) as launcher:
-            launcher.close(timeout_s=WAIT_S)
+            launcher.close(timeout_s=CLOSE_S)
             launcher.start(board.ticket(1), board.on_exit)
             assert board.next_exit()[2]
 

@@ -23,6 +23,18 @@ PACKAGE = Path(__file__).parents[2] / "lagom_magic"
 CERTIFICATE, PRIVATE_KEY = make_certificate()
 TOKEN = b"0123456789abcdef0123456789abcdef"
 TIMEOUT_S = 60.0
+#: What a driver answers a hello with.
+SETTINGS: dict[str, Any] = {
+    "metric": None,
+    "train_fn": "train",
+    "notebook_dir": "/nonexistent/notebooks",
+    "trial_timeout_s": None,
+    "isolate": False,
+    "preload_modules": [],
+    "reports_at_once": True,
+    "heartbeat_interval_s": 5.0,
+    "stop_grace_s": [0.5, 1.0],
+}
 
 
 def package_zip() -> bytes:
@@ -205,18 +217,7 @@ async def one_worker(
         if welcome:
             driver.send(
                 "welcome",
-                settings={
-                    "metric": None,
-                    "train_fn": "train",
-                    "notebook_dir": str(notebook_dir),
-                    "trial_timeout_s": None,
-                    "isolate": False,
-                    "preload_modules": [],
-                    "reports_at_once": True,
-                    "heartbeat_interval_s": 5.0,
-                    "stop_grace_s": [0.5, 1.0],
-                    **settings,
-                },
+                settings={**SETTINGS, "notebook_dir": str(notebook_dir), **settings},
             )
         yield driver
         if driver.closed is None:

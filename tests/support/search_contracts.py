@@ -195,10 +195,9 @@ class PrunerContract(ABC):
         assert self.run(self.make("max"), self.curves()) == self.run(self.make("max"), self.curves())
 
     def test_nan_and_infinite_reports_are_taken(self) -> None:
-        for direction in ("max", "min"):
-            pruner = self.make(direction)
-            for value in (math.nan, math.inf, -math.inf):
-                self.run(pruner, [[value] * 27])
+        directions: tuple[Direction, ...] = ("max", "min")
+        for direction in directions:
+            self.run(self.make(direction), [[value] * 27 for value in (math.nan, math.inf, -math.inf, 0.5) * 3])
 
     def test_steps_need_be_neither_dense_nor_from_zero(self) -> None:
         pruner = self.make("max")

@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import math
+import shutil
+import sys
+import threading
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import pytest
+from golden import JOURNALS
+from store_runs import begun, complete_trial, hparams, record, run_on_disk, store_in, whole_run
+
+from lagom_magic.errors import ConfigError, StoreError
+from lagom_magic.events.facts import MetricReported, RunState, TrialEnded, TrialStarted, TrialState
+from lagom_magic.run import Run
+
+
+class Driver:
+    """A live run that ends when it is told to."""
+
+    def __init__(self) -> None:
+        self._ended = threading.Event()
+        self.orders: list[str] = []
+        self.outcome = None
+
+    @property
+    def is_alive(self) -> bool:
+        return not self._ended.is_set()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        return self._ended.wait(timeout_s)
+
+    def stop(self, reason: str) -> None:
+        self.orders.append(reason)
+        self._ended.set()
+
+    def abandon(self) -> None:
+        self.orders.append("abandoned")
+        self._ended.set()
+
+
+def golden(name: str, tmp_path: Path) -> Run:
+    shutil.copy(JOURNALS / f"{name}.jsonl", tmp_path / "events.jsonl")
+    return Run(tmp_path)
+
+
+def test_a_run_is_a_mapping_with_maggys_keys(tmp_path: Path) -> None:
+    run = Run(run_on_disk(tmp_path))
+    assert dict(run) == {
+        "best_id": 1,
+        "best_val": 0.9,
+        "best_config": hparams(1),
+        "best_hp": hparams(1),
+        "worst_id": 0,
+        "worst_val": 0.5,
+        "worst_config": hparams(0),
+        "avg": pytest.approx(0.7),
+        "metric_list": [0.5, 0.9, 0.7],
+        "num_trials": 3,
+        "early_stopped": 0,
+    }
+    assert run.result == dict(run)
+    with pytest.raises(KeyError):
+        run["best"]
+
+
+def test_a_run_without_any_trial_has_all_keys_and_no_best(tmp_path: Path) -> None:
+    run = Run(run_on_disk(tmp_path, facts=begun()))
+    assert run["best_id"] is run["best_config"] is run["avg"] is run.best is None
+    assert run["metric_list"] == run.trials == []
+    assert len(run.to_dataframe()) == 0
+
+
+def test_best_is_a_trial_whose_hparams_can_be_used_again(tmp_path: Path) -> None:
+    best = Run(run_on_disk(tmp_path)).best
+    assert best is not None
+    assert best.hparams == hparams(1)
+    assert best.metrics == {"accuracy": 0.9, "loss": pytest.approx(0.1)}
+    assert best.dir.is_dir()
+    with pytest.raises(FrozenInstanceError):
+        best.id = 2  # type: ignore[misc]
+
+
+def test_the_artifacts_of_a_trial_are_those_that_have_arrived(tmp_path: Path) -> None:
+    root = run_on_disk(tmp_path)
+    folder = root / "trials/0001/artifacts/plots"
+    folder.mkdir(parents=True)
+    (folder / "a.png").write_bytes(b"x")
+    (folder / ".b.png.part").write_bytes(b"half")
+    best = Run(root).best
+    assert best is not None
+    assert best.artifacts == {"plots/a.png": folder / "a.png"}
+    assert Run(root).trials[0].artifacts == {}
+
+
+def test_a_live_run_is_read_anew_each_time(tmp_path: Path) -> None:
+    with store_in(tmp_path) as store:
+        run = Run(store.layout.root)
+        assert run.state is RunState.STARTING
+        record(store, begun())
+        assert (run.state, run.name, run.is_alive) == (RunState.RUNNING, "digits", True)
+        record(store, complete_trial(0, 0.5))
+        assert run["best_val"] == 0.5
+        record(store, [TrialStarted(1, 1, 1, {}), MetricReported(1, 1, 1, 0, {"accuracy": 0.9})])
+        assert run.trials[1].state is TrialState.RUNNING
+        assert run["best_val"] == 0.5
+
+
+def test_another_processes_run_can_be_read_but_neither_stopped_nor_awaited(tmp_path: Path) -> None:
+    with store_in(tmp_path) as store:
+        run = Run(store.layout.root)
+        with pytest.raises(StoreError, match="belongs to another process"):
+            run.stop()
+        with pytest.raises(StoreError, match="belongs to another process"):
+            run.wait()
+
+
+def test_stop_and_wait_reach_the_driver_of_this_process(tmp_path: Path) -> None:
+    driver = Driver()
+    run = Run(run_on_disk(tmp_path), driver)
+    assert run.is_alive
+    assert not run.wait(0.0)
+    run.stop()
+    assert run.wait(1.0)
+    run.abandon()
+    assert driver.orders == ["stopped by its user", "abandoned"]
+    assert run.crash is None
+
+
+def test_a_past_run_needs_no_waiting_and_no_stopping(tmp_path: Path) -> None:
+    run = Run(run_on_disk(tmp_path))
+    assert run.wait()
+    run.stop()
+    assert not run.is_alive
+
+
+def test_a_run_whose_driver_died_is_failed_and_keeps_what_it_has(tmp_path: Path) -> None:
+    run = golden("torn", tmp_path)
+    assert run.state is RunState.FAILED
+    assert run.error is not None
+    assert run.error.startswith("interrupted")
+    assert run["best_val"] == 0.5
+    assert [trial.state for trial in run.trials] == [TrialState.COMPLETE, TrialState.STOPPED]
+    assert "failed" in repr(run)
+
+
+def test_a_stopped_run_says_why_and_a_complete_one_has_no_error(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    assert golden("stopped", tmp_path / "a").error == "stopped by its user"
+    (tmp_path / "b").mkdir()
+    assert golden("complete", tmp_path / "b").error is None
+
+
+def test_a_folder_without_a_run_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="holds no run"):
+        Run(tmp_path)
+
+
+def test_the_text_of_a_run_shows_state_best_and_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    root = run_on_disk(tmp_path)
+    assert repr(Run(root)).splitlines() == [
+        f"Run digits/{root.name}: complete, 3 trials: 3 complete",
+        "  best: accuracy 0.9 in trial 1 (lr=0.05, activation='relu')",
+        f"  digits/{root.name}",
+    ]
+    assert Run(root).describe_end() == (
+        f"Run {root.name} is complete. 3 trials: 3 complete. Best: trial 1, accuracy 0.9."
+    )
+
+
+def test_the_line_at_the_end_of_a_stopped_run_says_what_it_has(tmp_path: Path) -> None:
+    text = golden("stopped", tmp_path).describe_end()
+    assert text == (
+        f"Run {tmp_path.name} was stopped: stopped by its user. "
+        "3 of 20 trials: 1 complete, 2 stopped. Best: trial 0, accuracy 0.5."
+    )
+
+
+def test_the_dataframe_has_a_row_for_each_trial(tmp_path: Path) -> None:
+    frame = Run(run_on_disk(tmp_path)).to_dataframe()
+    assert list(frame.index) == [0, 1, 2]
+    assert list(frame["accuracy"]) == [0.5, 0.9, 0.7]
+    assert list(frame["lr"]) == [hparams(trial_id)["lr"] for trial_id in range(3)]
+    assert set(frame["state"]) == {"COMPLETE"}
+    assert list(frame.columns)[:5] == ["attempt", "state", "lr", "activation", "epochs"]
+
+
+def test_columns_of_the_same_name_are_kept_apart(tmp_path: Path) -> None:
+    facts = [
+        *begun(),
+        TrialStarted(0, 1, 1, {"accuracy": "high", "state": "x"}),
+        TrialEnded(0, 1, 1, TrialState.COMPLETE, {"accuracy": 0.5, "duration_s": 9.0}, 0.5, duration_s=1.0),
+    ]
+    row = Run(run_on_disk(tmp_path, facts=facts)).to_dataframe().loc[0]
+    assert (row["accuracy"], row["hparams.accuracy"], row["hparams.state"]) == (0.5, "high", "x")
+    assert (row["duration_s"], row["metrics.duration_s"]) == (1.0, 9.0)
+
+
+def test_a_missing_pandas_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ConfigError, match="pip install 'pandas<3'"):
+        Run(run_on_disk(tmp_path)).to_dataframe()
+
+
+def test_the_study_has_the_space_and_every_trial(tmp_path: Path) -> None:
+    study = Run(run_on_disk(tmp_path)).study
+    assert study.best_trial.number == 1
+    assert study.best_params == {"lr": 0.05, "activation": "relu"}
+    assert len(study.trials) == 3
+
+
+@pytest.mark.parametrize("name", sorted(path.name.removesuffix(".jsonl") for path in JOURNALS.glob("*.jsonl")))
+def test_every_golden_journal_makes_a_run_with_all_its_faces(name: str, tmp_path: Path) -> None:
+    run = golden(name, tmp_path)
+    assert len(run.to_dataframe()) == len(run.trials) == len(run.study.trials)
+    assert run.describe_end()
+    assert not math.isnan(run["best_val"])
+
+
+def test_the_result_of_a_single_call_is_what_it_returned(tmp_path: Path) -> None:
+    facts = [
+        *begun(kind="run"),
+        TrialStarted(0, 1, 1, {}),
+        TrialEnded(0, 1, 1, TrialState.COMPLETE, {"accuracy": 0.5}, 0.5, values={"note": "'ok'"}),
+    ]
+    assert Run(run_on_disk(tmp_path, facts=facts)).result == {"accuracy": 0.5, "note": "'ok'"}
+
+
+def test_runs_are_equal_when_they_are_of_the_same_folder(tmp_path: Path) -> None:
+    root = run_on_disk(tmp_path, facts=whole_run())
+    assert Run(root) == Run(root)
+    assert len({Run(root), Run(root)}) == 1
+    assert Run(root) != Run(run_on_disk(tmp_path))
