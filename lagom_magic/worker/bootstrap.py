@@ -13,12 +13,14 @@ import io
 import json
 import os
 import secrets
+import select
 import shutil
 import signal
 import stat
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from typing import Any
 
@@ -26,6 +28,8 @@ from typing import Any
 MARKER = "LAGOM_WORKER"
 _END_TIMEOUT_S = 10.0
 _STDERR_LINES = 20
+#: Older than any worker between writing a payload and linking to it.
+_STALE_S = 60.0
 
 
 def run_worker(launch: dict[str, Any]) -> None:
@@ -38,6 +42,7 @@ def run_worker(launch: dict[str, Any]) -> None:
         RuntimeError: the supervisor failed; holds the last lines of its stderr.
     """
     home = _private_folder()
+    _forget_stale(home)
     package = _unpacked(home, "package", launch["package_zip"])
     user_code = _unpacked(home, "user-code", launch["user_code_zip"])
     worker_id = launch["ticket"]["worker_id"]
@@ -103,16 +108,29 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def kill_marked(marker: str) -> None:
     """Kills every process that carries the marker: what outlived a supervisor that was killed itself."""
-    wanted = f"{MARKER}={marker}".encode()
-    found = True
-    while found:  # a process may have forked while we looked
-        found = False
-        for pid in os.listdir("/proc") if os.path.isdir("/proc") else []:
-            # Processes of others cannot be read, and any may end meanwhile.
-            with contextlib.suppress(PermissionError, FileNotFoundError, ProcessLookupError):
-                if pid.isdigit() and wanted in _environment_of(pid) and not _is_dead(pid):
-                    os.kill(int(pid), signal.SIGKILL)
-                    found = True
+    deadline = time.monotonic() + _END_TIMEOUT_S
+    while found := _marked(f"{MARKER}={marker}".encode()):  # a process may have forked while we looked
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                ended = os.pidfd_open(pid)
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                    select.select([ended], [], [], max(0.0, deadline - time.monotonic()))
+                finally:
+                    os.close(ended)
+        if time.monotonic() > deadline:  # stuck in the kernel; it cannot run any more of our code
+            return
+
+
+def _marked(wanted: bytes) -> list[int]:
+    """The living processes with an entry in their environment."""
+    found = []
+    for pid in os.listdir("/proc") if os.path.isdir("/proc") else []:
+        # Processes of others cannot be read, and any may end meanwhile.
+        with contextlib.suppress(PermissionError, FileNotFoundError, ProcessLookupError):
+            if pid.isdigit() and wanted in _environment_of(pid) and not _is_dead(pid):
+                found.append(int(pid))
+    return found
 
 
 def _environment_of(pid: str) -> list[bytes]:
@@ -176,6 +194,15 @@ def _forget(payload: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         if os.stat(payload).st_nlink == 1:
             os.unlink(payload)
+
+
+def _forget_stale(home: str) -> None:
+    """Removes the payloads of workers that were killed before they could."""
+    for name in os.listdir(home):
+        path = os.path.join(home, name)
+        with contextlib.suppress(FileNotFoundError):
+            if name.startswith("payload-") and time.time() - os.stat(path).st_mtime > _STALE_S:
+                _forget(path)
 
 
 def _write_whole(path: str, data: bytes) -> None:

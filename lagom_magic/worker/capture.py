@@ -12,6 +12,8 @@ import os
 import termios
 from typing import Protocol
 
+from lagom_magic.rpc.codec import MAX_CHUNK_BYTES
+
 _READ_BYTES = 1 << 18
 #: A pipe this full is read on at once; else lines are let gather for a moment.
 _BUSY_BYTES = 1 << 16
@@ -59,7 +61,8 @@ class OutputPump:
         header: dict[str, object] = {"type": "output", "trial_id": trial_id, "attempt": attempt}
         if not console:
             header["console"] = False
-        self._sink.send_blob(header, data)
+        for start in range(0, len(data), MAX_CHUNK_BYTES):
+            self._sink.send_blob(header, data[start : start + MAX_CHUNK_BYTES])
 
     def close(self) -> None:
         """Stops reading."""

@@ -12,6 +12,9 @@ from typing import Any
 from lagom_magic.worker.processes import kill_tree, send_signal
 
 Message = dict[str, Any]
+#: Called with the process, its message, and whether more of its messages follow at once.
+OnMessage = Callable[["Child", Message, bool], None]
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Child:
@@ -21,7 +24,7 @@ class Child:
         self,
         loop: asyncio.AbstractEventLoop,
         sock: socket.socket,
-        on_message: Callable[[Child, Message], None],
+        on_message: OnMessage,
         pid: int | None,
     ) -> None:
         self._loop = loop
@@ -30,6 +33,7 @@ class Child:
         self._pid = pid
         self._received = b""
         self._unsent = b""
+        self._is_waiting_to_write = False
         self._has_exited = False
         self._waiting_signals: list[int] = []
         sock.setblocking(False)
@@ -47,7 +51,7 @@ class Child:
 
     def send(self, message: Message) -> None:
         """Sends one message, as soon as the process takes it."""
-        data = json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        data = _encode(message).encode() + b"\n"
         if self._unsent:
             self._unsent += data
             return
@@ -91,8 +95,8 @@ class Child:
             self.signal(signal.SIGKILL)
             return False
         *lines, self._received = (self._received + data).split(b"\n")
-        for line in lines:
-            self._on_message(self, json.loads(line))
+        for n_more, line in zip(range(len(lines) - 1, -1, -1), lines, strict=True):
+            self._on_message(self, json.loads(line), n_more > 0)
         return True
 
     def _on_writable(self) -> None:
@@ -100,11 +104,13 @@ class Child:
             n_sent = self._socket.send(self._unsent)
         except BlockingIOError:
             n_sent = 0
-        except (BrokenPipeError, ConnectionResetError, OSError):  # its end is reported by its parent
+        except OSError:  # its end is reported by its parent
             self._unsent = b""
             return
         self._unsent = self._unsent[n_sent:]
         if self._unsent:
             self._loop.add_writer(self._socket, self._on_writable)
-        else:
+            self._is_waiting_to_write = True
+        elif self._is_waiting_to_write:
             self._loop.remove_writer(self._socket)
+            self._is_waiting_to_write = False

@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
-from lagom_magic.errors import ConfigError
-
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
@@ -36,6 +34,8 @@ def gpus_of_slot(visible: Sequence[str], worker_index: int, gpus_per_worker: flo
     Raises:
         ConfigError: when `gpus_per_worker` is impossible or asks for more GPUs than there are.
     """
+    from lagom_magic.errors import ConfigError  # the supervisor starts without it
+
     if gpus_per_worker is None:
         return [visible[worker_index % len(visible)]] if visible else []
     if gpus_per_worker < 0 or (gpus_per_worker > 1 and gpus_per_worker != int(gpus_per_worker)):

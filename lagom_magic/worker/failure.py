@@ -6,11 +6,12 @@ import os
 import signal
 import sys
 import traceback
-from types import TracebackType
 
 from lagom_magic.events.facts import TrialError
 
 _OUR_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_MAX_MESSAGE_CHARACTERS = 10_000
+_MAX_TRACEBACK_CHARACTERS = 200_000
 _HINTS = {
     signal.SIGKILL: " Often the machine was out of memory.",
     signal.SIGSEGV: " A segmentation fault in C code; the stack is in output.log.",
@@ -21,7 +22,11 @@ _HINTS = {
 def from_exception(error: BaseException, notebook_dir: str, host: str) -> TrialError:
     """The error of a training function that raised, with the user's frames only."""
     message = _safe_text(error) + _hint(error, notebook_dir, host)
-    return TrialError(kind=type(error).__name__, message=message, traceback=user_traceback(error))
+    return TrialError(
+        kind=type(error).__name__,
+        message=message[:_MAX_MESSAGE_CHARACTERS],
+        traceback=user_traceback(error)[-_MAX_TRACEBACK_CHARACTERS:],
+    )
 
 
 def from_exit(status: int) -> TrialError:
@@ -49,12 +54,6 @@ def user_traceback(error: BaseException) -> str:
         part.stack = traceback.StackSummary.from_list([f for f in part.stack if not f.filename.startswith(_OUR_FOLDER)])
         pending += [part.__cause__, part.__context__, *(part.exceptions or [])]
     return "".join(report.format())
-
-
-def where(trace: TracebackType | None) -> str:
-    """'train, line 12': the innermost frame of the user's; '' without one."""
-    frames = [f for f in traceback.extract_tb(trace) if not f.filename.startswith(_OUR_FOLDER)]
-    return f"{frames[-1].name}, line {frames[-1].lineno}" if frames else ""
 
 
 def _safe_text(error: BaseException) -> str:

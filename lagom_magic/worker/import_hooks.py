@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
-from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
 
 
-class AfterImport(MetaPathFinder):
+class AfterImport:  # a MetaPathFinder in all but name: importing that base class takes longer than all else here
     """Runs an action after each named module's first import; put first into `sys.meta_path` by `install`."""
 
     def __init__(self, actions: Mapping[str, Callable[[ModuleType], None]]) -> None:
@@ -36,18 +39,19 @@ class AfterImport(MetaPathFinder):
         action = self._actions.get(fullname)
         if action is None:
             return None
-        for finder in sys.meta_path[sys.meta_path.index(self) + 1 :]:
+        after_this = sys.meta_path.index(self) + 1
+        for finder in sys.meta_path[after_this:]:
             if not hasattr(finder, "find_spec"):
                 continue
             spec = finder.find_spec(fullname, path, target)
             if spec is not None:
                 if spec.loader is not None:
-                    spec.loader = _Followed(spec.loader, action)
+                    spec.loader = cast("Loader", _Followed(spec.loader, action))
                 return spec
         return None
 
 
-class _Followed(Loader):
+class _Followed:
     """A loader that runs an action after the module's own code, and then steps aside."""
 
     def __init__(self, loader: Loader, action: Callable[[ModuleType], None]) -> None:
@@ -56,6 +60,9 @@ class _Followed(Loader):
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self._loader.create_module(spec)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)  # resource readers, get_source …
 
     def exec_module(self, module: ModuleType) -> None:
         module.__loader__ = self._loader

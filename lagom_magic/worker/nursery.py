@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lagom_magic.worker.child import Child, Message
+from lagom_magic.worker.child import Child, Message, OnMessage
 from lagom_magic.worker.spawn import TEMPLATE, TRIAL_PROCESS, spawn
 
 
@@ -22,7 +22,7 @@ class Nursery:
         environment: Mapping[str, str],
         output_fd: int,
         begin: Message,
-        on_message: Callable[[Child, Message], None],
+        on_message: OnMessage,
         on_exit: Callable[[Child, int], None],
         notice: Callable[[str], None],
     ) -> None:
@@ -61,16 +61,22 @@ class Nursery:
         self._template = _TemplateHandle(self._loop, pid, sock, self._on_template_message)
         self._template.send(begin)
 
+    @property
+    def can_fork(self) -> bool:
+        """Whether the next process costs milliseconds, not imports."""
+        return self._template is not None and self._template.is_ready
+
     def prepare(self) -> None:
-        """Makes the next process now, while nobody waits for it; forks are made on demand."""
-        if self._ready is None and not (self._template is not None and self._template.is_ready):
-            self._ready = self._exec()
+        """Makes the next process now, while nobody waits for it."""
+        if self._ready is None:
+            self._ready = self._make()
 
     def take(self) -> Child:
         """A process that has not run a trial."""
         child, self._ready = self._ready, None
-        if child is not None:
-            return child
+        return child or self._make()
+
+    def _make(self) -> Child:
         if self._template is not None and self._template.is_ready:
             return self._template.fork(lambda sock: Child(self._loop, sock, self._on_message, None))
         return self._exec()
@@ -90,8 +96,8 @@ class Nursery:
             self._on_exit(child, status)
         elif self._template is not None and pid == self._template.pid:
             self._template.close()
-            if self._template.is_ready:
-                self._notice("The process that --isolate forks trials from has died; each trial gets a fresh Python.")
+            if not self._template.is_unfit:
+                self._notice("the process that --isolate forks trials from has died; each trial gets a fresh Python.")
             for orphan in self._template.waiting:
                 self._on_exit(orphan, status)
             self._template = None
@@ -115,6 +121,7 @@ class Nursery:
             case "ready":
                 template.is_ready = True
             case "unfit":
+                template.is_unfit = True
                 self._notice(
                     f"--isolate: importing {', '.join(self._preload_modules) or 'the modules'} starts threads "
                     f"({', '.join(message['threads'])}), and such a process must not be forked: "
@@ -140,6 +147,7 @@ class _TemplateHandle:
     ) -> None:
         self.pid = pid
         self.is_ready = False
+        self.is_unfit = False
         #: Asked for and not yet forked, oldest first.
         self.waiting: list[Child] = []
         self._loop = loop

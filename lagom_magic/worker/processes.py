@@ -134,4 +134,4 @@ def kill_everything_below(timeout_s: float, clock: Callable[[], float] = time.mo
         if remaining_s <= 0:
             return False
         if hasattr(signal, "sigtimedwait"):
-            signal.sigtimedwait([signal.SIGCHLD], min(remaining_s, 0.1))
+            signal.sigtimedwait([signal.SIGCHLD], remaining_s)

@@ -13,6 +13,8 @@ from lagom_magic.events.facts import Metrics
 from lagom_magic.worker.numbers import as_number
 
 _MAX_REPR_CHARACTERS = 10_000
+#: Beyond as many values the rest is only counted: the end of a trial is one message of limited size.
+_MAX_VALUES = 200
 
 
 @dataclass(slots=True)
@@ -109,6 +111,10 @@ def _is_trials_own(folder: str, artifacts_dir: str) -> bool:
 
 
 def _keep_repr(result: Result, key: str, value: Any) -> None:
+    if len(result.values) == _MAX_VALUES:
+        result.warnings.append(f"Values after the first {_MAX_VALUES} that are no numbers were dropped.")
+    if len(result.warnings) > _MAX_VALUES:
+        return
     try:
         text = repr(value)
     except Exception as error:  # the user's own __repr__

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 _NUMPY_SEEDS = 2**32
+_ACCELERATORS = ("cuda", "hip", "xpu")
 
 
 def _seed_numpy(numpy: Any, seed: int) -> None:
@@ -17,7 +18,10 @@ def _seed_numpy(numpy: Any, seed: int) -> None:
 
 
 def _seed_torch(torch: Any, seed: int) -> None:
-    torch.manual_seed(seed)  # CUDA's generators too
+    if any(getattr(torch.version, kind, None) for kind in _ACCELERATORS) or sys.platform == "darwin":
+        torch.manual_seed(seed)
+    else:  # the same, without the stack trace that torch formats for devices this build does not know
+        torch.default_generator.manual_seed(seed)
 
 
 def _seed_tensorflow(tensorflow: Any, seed: int) -> None:

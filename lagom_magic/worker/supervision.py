@@ -237,14 +237,16 @@ class Supervisor:
         )
         self._running.watch()
         child.send({**message, "metric": self._settings["metric"], "is_last": self._nursery.is_isolating})
+        if self._nursery.can_fork:
+            self._nursery.prepare()
 
-    def _on_child_message(self, child: Child, message: Message) -> None:
+    def _on_child_message(self, child: Child, message: Message, is_followed: bool) -> None:
         running = self._running
         if running is None or running.child is not child or self._pump is None:
             return
         match message["type"]:
             case "metric_reported":
-                self._send(message, at_once=self._settings["reports_at_once"])
+                self._send(message, at_once=self._settings["reports_at_once"] and not is_followed)
             case "log":
                 self._pump.drain()
                 self._pump.send(message["text"].encode("utf-8", "backslashreplace"), console=False)

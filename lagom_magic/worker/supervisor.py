@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
-from dataclasses import dataclass
 from typing import Any
 
 from lagom_magic.worker.devices import gpu_environment
@@ -23,9 +21,8 @@ from lagom_magic.worker.workdir import Workdir
 _KILL_TIMEOUT_S = 5.0
 
 
-@dataclass(frozen=True, slots=True)
 class Launch:
-    """What the bootstrap hands over on stdin.
+    """What the bootstrap hands over on stdin; a plain class, because dataclasses take long to import.
 
     Attributes:
         ticket: host, port, certificate, token_hex, run_id, worker_id and incarnation. Never shown.
@@ -37,13 +34,24 @@ class Launch:
         spark_attempt: Spark's attempt number of the task.
     """
 
-    ticket: dict[str, Any]
-    scratch: str
-    payload: str
-    user_code: str
-    gpus: list[str] | None
-    notebook_dir: str
-    spark_attempt: int
+    def __init__(
+        self,
+        *,
+        ticket: dict[str, Any],
+        scratch: str,
+        payload: str,
+        user_code: str,
+        gpus: list[str] | None,
+        notebook_dir: str,
+        spark_attempt: int,
+    ) -> None:
+        self.ticket = ticket
+        self.scratch = scratch
+        self.payload = payload
+        self.user_code = user_code
+        self.gpus = gpus
+        self.notebook_dir = notebook_dir
+        self.spark_attempt = spark_attempt
 
     def __repr__(self) -> str:
         return f"Launch(worker_id={self.ticket['worker_id']}, scratch={self.scratch!r})"
@@ -51,7 +59,7 @@ class Launch:
     @property
     def workdir(self) -> Workdir:
         """The working directory of its trials."""
-        return Workdir(os.path.join(self.scratch, "work"), self.notebook_dir)
+        return Workdir(os.path.join(self.scratch, "work"), self.notebook_dir, self.user_code)
 
     def begin(self) -> dict[str, Any]:
         """The first message to a trial process or template."""
@@ -77,6 +85,8 @@ def main() -> None:
     pipe = output_pipe()
     pid, sock = spawn(TRIAL_PROCESS, environment, pipe[1])
     sock.sendall(json.dumps(launch.begin()).encode() + b"\n")
+
+    import shutil
 
     from lagom_magic.worker.supervision import supervise
 

@@ -13,6 +13,7 @@ import json
 import os
 import select
 import socket
+import sys
 import traceback
 from typing import Any
 
@@ -20,10 +21,12 @@ from lagom_magic.worker.control import Control
 from lagom_magic.worker.payload import pickler_of
 from lagom_magic.worker.processes import die_with_parent
 from lagom_magic.worker.spawn import CONTROL_FD
-from lagom_magic.worker.trial_process import TrialProcess
+from lagom_magic.worker.trial_process import TrialProcess, search_path
 
 #: Native threads that survive a fork by their library's own doing.
 _FORK_SAFE_THREADS = frozenset({"jemalloc_bg_thd"})  # pyarrow's allocator restarts it in the child
+#: What every fork would import by itself, if its package is there.
+_IMPORTED_BY_EACH_FORK = ("numpy.random",)
 
 
 class Template:
@@ -90,6 +93,9 @@ def preload(modules: list[str]) -> None:
             importlib.import_module(name)
         except Exception:  # foreign code at import
             traceback.print_exc()
+    for name in _IMPORTED_BY_EACH_FORK:
+        if name.partition(".")[0] in sys.modules:
+            importlib.import_module(name)
 
 
 def lasting_threads() -> list[str]:
@@ -115,6 +121,7 @@ def main() -> None:
     begin = json.loads(_read_line(sock))
     die_with_parent(begin["supervisor_pid"])
     begin["template_pid"] = os.getpid()
+    sys.path[:0] = search_path(begin)
     pickler = pickler_of(begin["payload"])
     preload([*([pickler] if pickler else []), *begin["preload_modules"]])
     threads = lasting_threads()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import resource
 import signal
 import socket
 import sys
@@ -47,22 +48,23 @@ class TrialProcess:
         self._host: str = begin["host"]
         self._notebook_dir: str = begin["notebook_dir"]
         self._scratch: str = begin["scratch"]
-        self._workdir = Workdir(begin["workdir"], self._notebook_dir)
+        self._workdir = Workdir(begin["workdir"], self._notebook_dir, begin["user_code"])
         self._streams = Streams()
         self._seeds = Seeds()
         self._pid = os.getpid()
         self._reporter: Reporter | None = None
         self._is_in_call = False
         self._is_terminated = False
-        self._prepare(begin["user_code"])
+        if not is_fork:
+            sys.path[:0] = search_path(begin)
+        self._prepare()
         self._payload = self._load(begin["payload"])
 
-    def _prepare(self, user_code: str) -> None:
+    def _prepare(self) -> None:
         faulthandler.enable()
         signal.signal(signal.SIGTERM, self._on_sigterm)
         _forbid_core_dumps()
         os.chdir(self._workdir.path)
-        sys.path[:0] = [user_code, self._workdir.path]
         guard = WriteGuard(self._workdir)
         guard.install()
         AfterImport(self._seeds.actions()).install()
@@ -181,9 +183,12 @@ _STATE_OF: dict[type[BaseException], TrialState] = {
 }
 
 
-def _forbid_core_dumps() -> None:
-    import resource
+def search_path(begin: dict[str, Any]) -> list[str]:
+    """Where the user's own modules are found: those that were shipped, then those beside the notebook."""
+    return [begin["user_code"], begin["workdir"]]
 
+
+def _forbid_core_dumps() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 

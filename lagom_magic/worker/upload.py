@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from lagom_magic.rpc.codec import MAX_CHUNK_BYTES
 from lagom_magic.worker.trial_folder import TrialFolder
-
-_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ class Uploader:
         with open(os.path.join(batch.folder.path, path), "rb") as file:
             size_bytes = os.fstat(file.fileno()).st_size
             while True:
-                data = file.read(min(_CHUNK_BYTES, size_bytes - offset))
+                data = file.read(min(MAX_CHUNK_BYTES, size_bytes - offset))
                 digest.update(data)
                 is_last = offset + len(data) >= size_bytes
                 if not data and not is_last:

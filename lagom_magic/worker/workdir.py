@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import time
 from collections.abc import Iterator
 
+#: Below a worker's folder of user code: what `--files` named; `cluster` packs it there.
+FILES_FOLDER = "__files__"
 #: Not linked: Python would write its caches through the link.
 _UNLINKED = frozenset({"__pycache__"})
 #: A folder's time stamp has the kernel's tick as its grain; a change within it may not show.
@@ -24,15 +25,25 @@ _TIMESTAMP_GRAIN_NS = 50_000_000
 class Workdir:
     """One worker's working directory. The supervisor creates it; both it and the trial process use it."""
 
-    def __init__(self, path: str, notebook_dir: str) -> None:
+    def __init__(self, path: str, notebook_dir: str, user_code: str | None = None) -> None:
+        """Name the folders.
+
+        Args:
+            path: of the working directory.
+            notebook_dir: whose entries appear in it, where this machine sees it.
+            user_code: what was shipped; the files of `--files` in it win over the notebook's.
+        """
         self.path = os.path.realpath(path)
         self.notebook_dir = os.path.abspath(notebook_dir)
+        shipped = [os.path.join(os.path.abspath(user_code), FILES_FOLDER)] if user_code else []
+        #: Folders whose entries appear here; of equal names the first one's.
+        self._sources = [*shipped, self.notebook_dir]
         self._clean_at_ns = -1
 
     def create(self) -> None:
         """Makes the folder, with its links if the notebook's folder can be seen from here."""
         os.makedirs(self.path, exist_ok=True)
-        self._link_entries(self.notebook_dir, self.path)
+        self._link_sources()
 
     def make_own(self, path: str, *, keep_content: bool) -> None:
         """Makes sure that writing to `path` cannot reach the notebook's folder.
@@ -62,7 +73,7 @@ class Workdir:
         if changed_ns == self._clean_at_ns:
             return
         self._move_own_files(self.path, into)
-        self._link_entries(self.notebook_dir, self.path)
+        self._link_sources()
         changed_ns = os.stat(self.path).st_mtime_ns
         self._clean_at_ns = changed_ns if time.time_ns() - changed_ns > _TIMESTAMP_GRAIN_NS else -1
 
@@ -85,10 +96,14 @@ class Workdir:
             target = os.readlink(path)
         except OSError:
             return None
-        below = target == self.notebook_dir or target.startswith(self.notebook_dir.rstrip(os.sep) + os.sep)
-        return target if below else None
+        for source in self._sources:
+            if target == source or target.startswith(source.rstrip(os.sep) + os.sep):
+                return target
+        return None
 
     def _replace_link(self, link: str, target: str, keep_content: bool) -> None:
+        import shutil  # slow to import, and few trials write where a link is
+
         beside = f"{link}.lagom-{os.getpid()}"
         if os.path.isdir(target):
             os.mkdir(beside)
@@ -102,6 +117,10 @@ class Workdir:
         else:
             os.unlink(link)
 
+    def _link_sources(self) -> None:
+        for source in self._sources:
+            self._link_entries(source, self.path)
+
     def _link_entries(self, source: str, into: str) -> None:
         try:
             names = os.listdir(source)
@@ -114,12 +133,14 @@ class Workdir:
 
     def _move_own_files(self, folder: str, into: str) -> None:
         """Empties a real folder: files of the trial move, links of ours go. The top one keeps its links."""
+        import shutil
+
         with os.scandir(folder) as entries:
             for entry in list(entries):
                 if entry.name in _UNLINKED:
                     continue
                 is_ours = entry.is_symlink() and self._link_target(entry.path) is not None
-                if is_ours and folder == self.path and os.readlink(entry.path) == self._home_of(entry.name):
+                if is_ours and folder == self.path and os.readlink(entry.path) in self._homes_of(entry.name):
                     continue
                 if is_ours:
                     os.unlink(entry.path)
@@ -130,8 +151,8 @@ class Workdir:
                     os.makedirs(into, exist_ok=True)
                     shutil.move(entry.path, os.path.join(into, entry.name))
 
-    def _home_of(self, name: str) -> str:
-        return os.path.join(self.notebook_dir, name)
+    def _homes_of(self, name: str) -> list[str]:
+        return [os.path.join(source, name) for source in self._sources]
 
 
 def files_below(folder: str) -> Iterator[str]:

@@ -15,8 +15,9 @@ from typing import Any
 from lagom_magic.worker.workdir import Workdir
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_REPLACES = os.O_CREAT | os.O_TRUNC
 #: Audit events whose n-th argument is a path that is changed itself …
-_CHANGES = {"os.truncate": 0, "os.chmod": 0, "os.utime": 0, "os.chdir": 0, "sqlite3.connect": 0}
+_CHANGES = {"os.truncate": 0, "os.chmod": 0, "os.utime": 0, "os.chdir": 0, "sqlite3.connect": 0, "shutil.rmtree": 0}
 #: … or made, moved or removed in its folder.
 _ENTRIES = {
     "os.mkdir": (0,),
@@ -58,10 +59,10 @@ class WriteGuard:
         if event == "open":
             path, _, flags = args
             if flags & _WRITES and not isinstance(path, int):
-                self._make_own(path, keep_content=not flags & os.O_TRUNC)
+                self._make_own(path, keep_content=flags & _REPLACES != _REPLACES)
         elif event in _CHANGES:
             self._make_own(args[_CHANGES[event]], keep_content=True)
-        elif event in _ENTRIES:
+        elif event in _ENTRIES and not _is_relative_to_fd(args):
             for i in _ENTRIES[event]:
                 self._make_own(args[i], keep_content=True, parent_only=True)
 
@@ -97,3 +98,8 @@ class WriteGuard:
             return writer(*args, **kwargs)
 
         return guarded
+
+
+def _is_relative_to_fd(args: tuple[Any, ...]) -> bool:
+    """Whether a path counts from an open folder, which was made the trial's own by its path before."""
+    return isinstance(args[-1], int) and args[-1] != -1 and len(args) > 1

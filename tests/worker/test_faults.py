@@ -1,7 +1,6 @@
 """What must survive: a trial that dies, hangs, floods or leaves things behind costs that trial only."""
 
 # Training functions travel by value, so they import what they need themselves.
-# ruff: noqa: F811, PLC0415
 from __future__ import annotations
 
 import asyncio
@@ -224,6 +223,20 @@ def test_a_process_that_was_left_clean_is_used_again() -> None:
     assert first.text.split() == second.text.split()
 
 
+def test_a_thread_and_a_child_that_are_ending_do_not_cost_the_process() -> None:
+    def train(hparams):
+        import os
+        import subprocess
+        import threading
+
+        threading.Thread(target=threading.Event().wait, args=(0.05,)).start()
+        subprocess.Popen(["sleep", "0.05"])
+        print(os.getpid())
+
+    first, second = after(train)
+    assert first.text == second.text
+
+
 def test_a_left_child_and_a_setsid_grandchild_are_killed() -> None:
     def train(hparams):
         import os
@@ -373,9 +386,9 @@ def test_every_kind_of_output_is_captured() -> None:
         return 1.0
 
     first, _ = after(train)
-    assert (
-        first.output == b"print\nprintf\nout\nerr\n\x00\xff\xfe binary\n\rbar 1\rbar 2warning\nno newline"
-    ), first.output
+    assert first.output == b"print\nprintf\nout\nerr\n\x00\xff\xfe binary\n\rbar 1\rbar 2warning\nno newline", (
+        first.output
+    )
 
 
 def test_a_ten_megabyte_line_arrives_whole() -> None:
@@ -582,5 +595,4 @@ def test_a_dataloader_with_two_workers_runs_and_the_process_stays() -> None:
 
     first, second = after(train)
     assert first.record["metrics"] == {"metric": 28.0}, first
-    assert first.text.split()[-1] == second.text.split()[-1]
-
+    assert first.text == second.text, (first, second)

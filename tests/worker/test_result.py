@@ -1,0 +1,154 @@
+"""Returned values: numbers become metrics, files are kept, the rest is kept as text with a warning."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from decimal import Decimal
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from sklearn.linear_model import LogisticRegression
+
+from lagom_magic.worker.result import Result, normalise
+
+mpl.use("agg")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path
+
+
+def result_of(returned: object, here: Path) -> Result:
+    return normalise(returned, "metric", str(here / "trial" / "artifacts"))
+
+
+def kept(here: Path) -> list[str]:
+    folder = here / "trial" / "artifacts"
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+@pytest.mark.parametrize(
+    "number",
+    [1, 1.0, np.float32(1), np.int64(1), np.array(1.0), np.array([1.0]), torch.tensor(1.0), Decimal(1)],
+    ids=lambda n: type(n).__name__ + str(np.shape(n)),
+)
+def test_a_number_is_the_metric(number: object, here: Path) -> None:
+    result = result_of(number, here)
+    assert result.metrics == {"metric": 1.0}
+    assert type(result.metrics["metric"]) is float
+    assert (result.values, result.warnings) == ({}, [])
+
+
+def test_a_tensor_that_wants_gradients_is_a_number(here: Path) -> None:
+    assert result_of(torch.tensor(2.0, requires_grad=True), here).metrics == {"metric": 2.0}
+
+
+def test_a_list_of_numbers_is_counted(here: Path) -> None:
+    assert result_of([0.5, np.float32(2)], here).metrics == {"metric_0": 0.5, "metric_1": 2.0}
+
+
+def test_none_is_nothing(here: Path) -> None:
+    assert result_of(None, here) == Result()
+
+
+@pytest.mark.parametrize("value", ["text", object(), {1, 2}, np.zeros(3), True, [1, "a"], b"x", 1j])
+def test_anything_else_is_kept_as_its_repr_with_a_warning(value: object, here: Path) -> None:
+    result = result_of(value, here)
+    assert result.metrics == {}
+    assert result.values == {"value": repr(value)}
+    assert type(value).__name__ in result.warnings[0]
+
+
+def test_a_repr_that_raises_or_is_huge_does_no_harm(here: Path) -> None:
+    class Rude:
+        def __repr__(self) -> str:
+            raise RuntimeError("no")
+
+    result = result_of({"rude": Rude(), "long": "x" * 1_000_000}, here)
+    assert "Rude" in result.values["rude"]
+    assert len(result.values["long"]) < 11_000
+
+
+def test_paths_become_artifacts(here: Path) -> None:
+    Path("confusion.png").write_text("own")
+    Path("out").mkdir()
+    Path("out/a.txt").write_text("a")
+    (here / "elsewhere.txt").write_text("elsewhere")
+    result = result_of(
+        {"accuracy": 0.5, "confusion": "confusion.png", "folder": Path("out"), "far": str(here / "elsewhere.txt")}, here
+    )
+    assert result.metrics == {"accuracy": 0.5}
+    assert result.warnings == []
+    assert kept(here) == ["confusion.png", "elsewhere.txt", "out/a.txt"]
+    assert not Path("confusion.png").exists()
+    assert (here / "elsewhere.txt").exists()
+
+
+def test_an_input_that_is_returned_is_copied_not_moved(here: Path) -> None:
+    (here / "input.csv").write_text("rows")
+    Path("input.csv").symlink_to(here / "input.csv")
+    result_of({"data": "input.csv"}, here)
+    assert kept(here) == ["input.csv"]
+    assert Path("input.csv").is_symlink()
+
+
+def test_a_missing_path_is_told(here: Path) -> None:
+    result = result_of({"plot": "plot.png", "name": "adam", "dot": "."}, here)
+    assert set(result.values) == {"plot", "name", "dot"}
+    assert "no file 'plot.png'" in result.warnings[0]
+    assert kept(here) == []
+
+
+def test_figures_images_and_models_are_saved(here: Path) -> None:
+    figure = Figure()
+    axes = figure.subplots()
+    model = torch.nn.Linear(2, 1)
+    forest = LogisticRegression().fit([[0.0], [1.0]], [0, 1])
+    result = result_of(
+        {"figure": figure, "axes": axes, "image": Image.new("L", (2, 2)), "model": model, "forest": forest}, here
+    )
+    assert result == Result()
+    assert kept(here) == ["axes.png", "figure.png", "forest.pkl", "image.png", "model.pt"]
+    artifacts = here / "trial" / "artifacts"
+    assert torch.load(artifacts / "model.pt").keys() == model.state_dict().keys()
+    assert pickle.loads((artifacts / "forest.pkl").read_bytes()).predict([[1.0]]) == [1]
+
+
+def test_a_model_alone_is_the_model(here: Path) -> None:
+    result_of(torch.nn.Linear(2, 1), here)
+    assert kept(here) == ["model.pt"]
+
+
+def test_what_cannot_be_saved_is_told_and_kept_as_text(here: Path) -> None:
+    class Broken(Figure):
+        def savefig(self, *args: object, **kwargs: object) -> None:
+            raise OSError("disk full")
+
+    result = result_of({"figure": Broken(), "loss": 1}, here)
+    assert result.metrics == {"loss": 1.0}
+    assert "disk full" in result.warnings[0]
+    assert "figure" in result.values
+
+
+def test_two_files_of_one_name_are_both_kept(here: Path) -> None:
+    for name in ("a", "b"):
+        os.mkdir(name)
+        Path(name, "x.txt").write_text(name)
+    result_of({"first": "a/x.txt", "second": "b/x.txt"}, here)
+    assert kept(here) == ["x.txt", "x_2.txt"]
+
+
+def test_countless_values_are_cut_and_numbers_stay(here: Path) -> None:
+    result = result_of({**{f"v{i}": [i] for i in range(5000)}, "loss": 1}, here)
+    assert result.metrics == {"loss": 1.0}
+    assert len(result.values) == 200
+    assert "dropped" in result.warnings[-1]
