@@ -58,19 +58,19 @@ class RunError(LagomError, RuntimeError):
         self.run = run
 
 
-class RunStopped(RunError):  # noqa: N818 - the contract's name
+class RunStopped(RunError):
     """The run was stopped by its user."""
 
 
-class RunFailed(RunError):  # noqa: N818 - the contract's name
+class RunFailed(RunError):
     """The run cannot give a result."""
 
 
-class TrialPruned(BaseException):  # noqa: N818 - a signal, as KeyboardInterrupt is
+class TrialPruned(BaseException):
     """Raised in a training function at its next broadcast after the pruner gave it up."""
 
 
-class TrialStopped(BaseException):  # noqa: N818 - a signal, as KeyboardInterrupt is
+class TrialStopped(BaseException):
     """Raised in a training function at its next broadcast after the run was stopped."""
 
 

@@ -95,8 +95,8 @@ def lagom(train_fn: Callable[..., Any], config: BaseConfig | None = None, **opti
 
 
 def _config_of(train_fn: Callable[..., Any], options: dict[str, Any]) -> BaseConfig:
-    search_only = {field for field in OptimizationConfig.__dataclass_fields__} - {*BaseConfig.__dataclass_fields__}
-    if search_only & options.keys() or (options and "direction" in options):
+    search_only = OptimizationConfig.__dataclass_fields__.keys() - BaseConfig.__dataclass_fields__.keys()
+    if search_only & options.keys() or "direction" in options:
         return OptimizationConfig(**options)
     return BaseConfig(**options)
 

@@ -10,16 +10,20 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from lagom_magic.driver.driver import Driver
+from lagom_magic.driver.driver import START_TIMEOUT_S, Driver
 from lagom_magic.driver.launcher import Launcher
 from lagom_magic.driver.plan import RunPlan
+from lagom_magic.errors import ConfigError
 from lagom_magic.run import Run
 from lagom_magic.search.base import Direction
 from lagom_magic.search.factory import Search, make_search
+from lagom_magic.search.promotion_sampler import PromotionSampler
 from lagom_magic.spec.config import BaseConfig, OptimizationConfig
+from lagom_magic.spec.duration import ALLOWED, seconds
 from lagom_magic.spec.inspection import FunctionPlan, plan_function
 from lagom_magic.spec.space_json import space_to_json
 from lagom_magic.store.layout import default_home
@@ -58,13 +62,15 @@ class Launching:
         self._make_launcher = make_launcher
         self._train_fn = train_fn
         self._fn_name = str(getattr(train_fn, "__name__", type(train_fn).__name__))
-        self._plan: FunctionPlan = plan_function(train_fn, config)
-        self._search = _search_of(self._plan, config)
+        plan = plan_function(train_fn, config)
+        self._search = _search_of(plan, config)
+        self._plan = _without_budget(plan) if not isinstance(self._search.sampler, PromotionSampler) else plan
         self._session: SessionInfo | None = None
         self._kit, self._notes = prepare_kit(
             self._plan.payload(), self._notebook_dir, config.py_files, config.files, is_local=self._will_be_local()
         )
         self._n_workers = config.workers or os.cpu_count() or 1
+        self._start_timeout_s = _start_timeout_s()
 
     def _will_be_local(self) -> bool:
         if self._make_launcher is not None:
@@ -159,6 +165,7 @@ class Launching:
             self._launcher(store.run_id, n_workers),
             store,
             timeout_s=config.timeout_s,
+            start_timeout_s=self._start_timeout_s,
         )
 
     @property
@@ -225,6 +232,20 @@ def _search_of(plan: FunctionPlan, config: BaseConfig) -> Search:
         es_interval=config.es_interval,
         es_min=config.es_min,
     )
+
+
+def _start_timeout_s() -> float:
+    """LAGOM_START_TIMEOUT: seconds until the first worker must be there; a busy cluster may need more."""
+    text = os.environ.get("LAGOM_START_TIMEOUT", "")
+    value = seconds(text) if text else START_TIMEOUT_S
+    if value is None:
+        raise ConfigError(f"LAGOM_START_TIMEOUT is {text!r}; allowed: {ALLOWED}. Such as LAGOM_START_TIMEOUT=600.")
+    return value
+
+
+def _without_budget(plan: FunctionPlan) -> FunctionPlan:
+    """Where nobody gives budgets, the argument's own default is all there is."""
+    return replace(plan, wants=tuple(name for name in plan.wants if name != "budget"))
 
 
 def _make_display(run_dir: Path, ui: str) -> Display | None:

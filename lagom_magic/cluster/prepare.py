@@ -9,6 +9,7 @@ from typing import Any
 
 from lagom_magic.cluster.kit import WorkerKit, bootstrap_source, package_zip, path_additions
 from lagom_magic.cluster.payload import PICKLER, pickle_payload
+from lagom_magic.cluster.references import cell_sources
 from lagom_magic.cluster.usercode import pack_user_code
 
 
@@ -34,7 +35,8 @@ def prepare_kit(
         ClusterError: without pyspark.
     """
     code = pack_user_code(notebook_dir, payload["train_fn"], sys.modules, py_files, files)
-    pickled = pickle_payload(payload, code.top_level_modules())
+    call = {**payload, "sources": cell_sources(payload["train_fn"])}
+    pickled = pickle_payload(call, code.top_level_modules())
     code.add(f"{PICKLER}.py", pickled.pickler_source)
     kit = WorkerKit(
         bootstrap_source=bootstrap_source(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import linecache
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -61,6 +62,15 @@ def own_functions(function: Callable[..., Any]) -> list[FunctionType]:
             if called is not None and called not in found and called.__module__ in ("__main__", current.__module__):
                 found.append(called)
     return found
+
+
+def cell_sources(function: Callable[..., Any]) -> dict[str, str]:
+    """File name → text of the notebook cells that define the function and those that it calls.
+
+    Cells are no files; without their text a worker's traceback would show no lines of them.
+    """
+    names = {inner.__code__.co_filename for inner in own_functions(function)}
+    return {name: "".join(linecache.getlines(name)) for name in sorted(names) if not Path(name).exists()}
 
 
 def plain_function(function: object) -> FunctionType | None:

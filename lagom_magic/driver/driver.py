@@ -276,7 +276,11 @@ class Driver:
         try:
             if header.get("type") == "output":
                 self._store.write_output(
-                    worker_id, header.get("trial_id"), int(header.get("attempt") or 1), data, header.get("console", True)
+                    worker_id,
+                    header.get("trial_id"),
+                    int(header.get("attempt") or 1),
+                    data,
+                    header.get("console", True),
                 )
             elif header.get("type") == "file":
                 self._on_chunk(member, header, data)

@@ -60,7 +60,9 @@ def judge(ended: TrialEnded, metric: str | None, last_report: Metrics, *, was_se
         if list(metrics) == [PLAIN]:
             metrics = {name: metrics[PLAIN]}
         else:
-            message = f"the metric {name!r} is not among what it returned: {', '.join(metrics)}.{nearest(name, metrics)}"
+            message = (
+                f"the metric {name!r} is not among what it returned: {', '.join(metrics)}.{nearest(name, metrics)}"
+            )
             return _failed(ended, "NO_METRIC", message, stops_run=not was_seen)
     value = metrics[name]
     if math.isnan(value):

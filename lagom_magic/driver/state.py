@@ -65,6 +65,8 @@ class DriverState:
         self._sampler_waits = False
         self._metric_was_seen = False
         self._n_failed = 0
+        #: The first trial that failed for good, in one line.
+        self._first_failure = ""
         self._n_final = 0
         self._n_complete = 0
         self._ask_cost_s = 0.0
@@ -213,6 +215,8 @@ class DriverState:
     def _finish_trial(self, trial_id: int, trial: _Trial, ended: TrialEnded) -> list[Command]:
         trial.state = ended.state
         trial.last_report = {}
+        if ended.state is TrialState.FAILED and not self._first_failure and ended.error is not None:
+            self._first_failure = f"{ended.error.kind}: {ended.error.message}".partition("\n")[0]
         self._n_final += 1
         self._n_complete += ended.state is TrialState.COMPLETE
         self._sampler_waits = False
@@ -405,8 +409,12 @@ class DriverState:
         if not self.trials:
             return RunState.FAILED, "the sampler suggested nothing"
         if self._n_failed == len(self.trials):
-            what = "the trial" if self._n_failed == 1 else f"every one of the {self._n_failed} trials"
-            return RunState.FAILED, f"{what} failed"
+            what = (
+                "the trial failed"
+                if self._n_failed == 1
+                else f"every one of the {self._n_failed} trials failed, the first"
+            )
+            return RunState.FAILED, f"{what} with {self._first_failure}"
         return RunState.COMPLETE, ""
 
     def _drain(self) -> list[Command]:

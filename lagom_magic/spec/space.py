@@ -65,7 +65,8 @@ class Float(Domain):
         return isinstance(value, (int, float)) and not isinstance(value, bool) and self.low <= value <= self.high
 
     def describe(self) -> str:
-        return f"Float({self.low:g}, {self.high:g}{', log' if self.log else ''}{f', step {self.step:g}' if self.step else ''})"
+        step = f", step={self.step:g}" if self.step else ""
+        return f"Float({self.low:g}, {self.high:g}{', log=True' if self.log else ''}{step})"
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ class Int(Domain):
         return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
 
     def describe(self) -> str:
-        return f"Int({self.low}, {self.high}{', log' if self.log else ''}{f', step {self.step}' if self.step != 1 else ''})"
+        step = f", step={self.step}" if self.step != 1 else ""
+        return f"Int({self.low}, {self.high}{', log=True' if self.log else ''}{step})"
 
 
 @dataclass(frozen=True)

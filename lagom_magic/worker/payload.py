@@ -30,6 +30,7 @@ class Payload:
 
         with open(path, "rb") as file:
             content = pickle.load(file)
+        _show_in_tracebacks(content.get("sources", {}))
         return cls(content["train_fn"], content["fixed"], frozenset(content["wants"]), tuple(content["hparam_names"]))
 
     def call(self, hparams: dict[str, Any], offered: dict[str, Callable[[], Any]]) -> Any:
@@ -42,6 +43,14 @@ class Payload:
         named = {name: hparams[name] for name in self.hparam_names if name in hparams}
         wanted = {name: make() for name, make in offered.items() if name in self.wants}
         return self.train_fn(**{**self.fixed, **named, **wanted})
+
+
+def _show_in_tracebacks(sources: dict[str, str]) -> None:
+    """Makes the text of notebook cells known, so that tracebacks have their lines."""
+    import linecache
+
+    for name, text in sources.items():
+        linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
 
 
 def pickler_of(path: str) -> str | None:

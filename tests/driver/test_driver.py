@@ -260,7 +260,16 @@ def test_a_worker_cannot_speak_for_another(bench: Bench) -> None:
     async def liar(worker: ScriptedWorker) -> None:
         await worker.join()
         order = await worker.next("start_trial")
-        worker.send({"type": "metric_reported", "trial_id": order["trial_id"], "attempt": 1, "worker_id": 99, "step": 1, "metrics": {"metric": 1}})
+        worker.send(
+            {
+                "type": "metric_reported",
+                "trial_id": order["trial_id"],
+                "attempt": 1,
+                "worker_id": 99,
+                "step": 1,
+                "metrics": {"metric": 1},
+            }
+        )
         worker.end_trial(order, {"metric": 1.0})
         await worker.next("shut_down")
         await worker.leave()
@@ -418,5 +427,3 @@ def test_an_old_incarnation_cannot_come_back(bench: Bench) -> None:
     driver = bench.run(launcher, n_workers=1)
     assert outcome(driver)[0] is RunState.COMPLETE
     assert {worker.incarnation for worker in bench.of(facts.WorkerRegistered)} == {2}
-
-

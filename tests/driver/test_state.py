@@ -215,7 +215,7 @@ def test_a_failed_trial_runs_again_as_often_as_retries_allow() -> None:
     assert ("restart", 0) in pruner.calls
     driven.fail(0, attempt=2)
     assert driven.ends() == [(0, 1, TrialState.FAILED), (0, 2, TrialState.FAILED)]
-    assert driven.leave(1)[-1] == commands.EndRun(RunState.FAILED, "the trial failed")
+    assert driven.leave(1)[-1] == commands.EndRun(RunState.FAILED, "the trial failed with ValueError: no")
     assert len(of(driven.orders, commands.Tell)) == 1
 
 
@@ -234,7 +234,9 @@ def test_a_run_of_failed_trials_only_has_failed() -> None:
     driven.register(1)
     driven.fail(0)
     driven.fail(1)
-    assert driven.leave(1)[-1] == commands.EndRun(RunState.FAILED, "every one of the 2 trials failed")
+    assert driven.leave(1)[-1] == commands.EndRun(
+        RunState.FAILED, "every one of the 2 trials failed, the first with ValueError: no"
+    )
 
 
 def test_a_stop_keeps_what_is_finished_and_stops_what_runs() -> None:

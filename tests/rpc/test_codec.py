@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import lagom_magic.rpc as rpc
+from lagom_magic import rpc
 from lagom_magic.rpc.codec import (
     MAX_CHUNK_BYTES,
     MAX_PAYLOAD_BYTES,
