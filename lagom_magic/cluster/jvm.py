@@ -30,6 +30,7 @@ START_TIMEOUT_S = 120.0
 #: Lines that every JVM of Spark prints and nobody can act upon.
 _NOISE = (
     b"WARNING: Using incubator modules",
+    b"WARNING: package sun.security.action not in java.base",
     b"WARNING: A terminally deprecated method in sun.misc.Unsafe",
     b"WARNING: sun.misc.Unsafe::",
     b"WARNING: Please consider reporting this to the maintainers",

@@ -8,8 +8,8 @@ _MAX_LENGTH = 300
 
 #: What Spark says → what it means; the first that matches counts.
 _KNOWN = (
-    (r"cancelled|was killed", "its Spark job was cancelled"),
     (r"SparkContext (was|has been) shut ?down|stopped SparkContext", "the Spark session was stopped"),
+    (r"cancelled|was killed", "its Spark job was cancelled"),
     (r"Python worker exited unexpectedly", "its Python process was killed or crashed"),
     (r"Python worker failed to connect back", "its Python process could not be started"),
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -50,8 +49,7 @@ class SparkLauncher(Launcher):
             ClusterError: when the application cannot give workers such a share.
         """
         self._context = context
-        #: Unique, since Spark goes on to cancel a group that was cancelled once, and a run may be resumed.
-        self._group = f"lagom {run_id} {uuid.uuid4().hex[:8]}"
+        self._group = f"lagom {run_id}"
         self._run_id = run_id
         self._n_workers = n_workers
         self._gpus_per_worker = gpus_per_worker
@@ -144,19 +142,13 @@ class SparkLauncher(Launcher):
             self._is_closed = True
             threads = list(self._threads)
         _join(threads, deadline - timeout_s / 3)
-        if any(thread.is_alive() for thread in threads):
-            self._tell_spark(self._cancel_jobs)
-            _join(threads, deadline)
+        # More than once: a job that its thread was just submitting was not there to be cancelled.
+        while any(thread.is_alive() for thread in threads) and time.monotonic() < deadline:
+            self._tell_spark(lambda: self._context.cancelJobGroup(self._group))
+            _join(threads, min(deadline, time.monotonic() + 0.5))
         if self._broadcast is not None:
             self._tell_spark(self._broadcast.destroy)
             self._broadcast = None
-
-    def _cancel_jobs(self) -> None:
-        if int(self._context.version.split(".")[0]) >= 4:
-            # A job that a thread is just submitting is cancelled as well.
-            self._context._jsc.sc().cancelJobGroupAndFutureJobs(self._group)
-        else:
-            self._context.cancelJobGroup(self._group)
 
     @staticmethod
     def _tell_spark(call: Callable[[], Any]) -> None:

@@ -14,9 +14,7 @@ from typing import Any
 from lagom_magic.cluster.kit import zip_bytes
 from lagom_magic.cluster.references import imported_modules, is_installed, own_functions
 from lagom_magic.errors import ConfigError
-
-#: Below it in the archive lie the files for the worker's working directory; all else is for sys.path.
-FILES_FOLDER = "__files__"
+from lagom_magic.worker.workdir import FILES_FOLDER
 
 _OWN_PACKAGE = "lagom_magic"
 

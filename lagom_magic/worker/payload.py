@@ -57,7 +57,7 @@ def pickler_of(path: str) -> str | None:
     """The module that a payload needs to be unpickled, found without doing so."""
     with open(path, "rb") as file:
         head = file.read(1 << 16)
-    for name in ("pyspark.cloudpickle", "cloudpickle"):
+    for name in ("lagom_cloudpickle", "pyspark.cloudpickle", "cloudpickle"):
         if name.encode() in head:
             return name
     return None

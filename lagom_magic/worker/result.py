@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import sys
@@ -162,12 +163,21 @@ def _is_instance(value: Any, module: str, name: str) -> bool:
 
 
 def _pickle(value: Any, path: str) -> None:
-    """With cloudpickle where it is loaded: it keeps classes that were defined in the notebook."""
-    import pickle
-
-    pickler: Any = sys.modules.get("cloudpickle") or sys.modules.get("pyspark.cloudpickle") or pickle
+    """With cloudpickle where there is one: it keeps classes that were defined in the notebook."""
+    pickler = _import_first("cloudpickle", "pyspark.cloudpickle", "pickle")
     with open(path, "wb") as file:
         pickler.dump(value, file)
+
+
+def _import_first(*names: str) -> Any:
+    """The first of these modules that is installed here; not the one of our payload, which only workers have."""
+    *optional, last = names
+    for name in optional:
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError:
+            continue
+    return importlib.import_module(last)
 
 
 def _file_name(key: str) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from launcher_contract import LauncherContract, Switchboard, kit
+
 from lagom_magic.cluster.kit import WorkerKit
 from lagom_magic.cluster.process import ProcessLauncher
 from lagom_magic.driver.launcher import Launcher
-from launcher_contract import LauncherContract, Switchboard, kit
 
 
 class TestProcessLauncher(LauncherContract):

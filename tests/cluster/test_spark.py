@@ -6,15 +6,16 @@ import os
 import signal
 from pathlib import Path
 
-import lagom_magic
 import pytest
+from launcher_contract import LauncherContract, Switchboard, kit
+
+import lagom_magic
 from lagom_magic.cluster.kit import WorkerKit
 from lagom_magic.cluster.session import SessionInfo
 from lagom_magic.cluster.slots import count_slots
 from lagom_magic.cluster.spark import SparkLauncher
 from lagom_magic.driver.launcher import Launcher
 from lagom_magic.errors import ClusterError
-from launcher_contract import LauncherContract, Switchboard, kit
 
 pytestmark = [pytest.mark.spark]
 
@@ -60,8 +61,9 @@ class SparkContract(LauncherContract):
             for worker_id in range(1, n_workers + 1):
                 launcher.start(board.ticket(worker_id), board.on_exit)
             hellos = [board.next_worker().hello for _ in range(n_workers)]
+            board.dismiss()
         finally:
-            launcher.close(timeout_s=60)
+            launcher.close(timeout_s=10)
         return [hello["gpus"] for hello in sorted(hellos, key=lambda hello: int(hello["ticket"]["worker_id"]))]
 
 
@@ -106,6 +108,7 @@ class TestStandaloneSpark(SparkContract):
         with self.launching(kit()) as launcher:
             launcher.start(board.ticket(1), board.on_exit)
             hello = board.next_worker().hello
+            board.dismiss()
         assert "/work/app-" in hello["folder"]
         assert lagom_magic.__file__ is not None
         ours = Path(lagom_magic.__file__).parents[1]

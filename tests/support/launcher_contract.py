@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+
 from lagom_magic.cluster.kit import WorkerKit
 from lagom_magic.driver.launcher import Launcher, Secret, Ticket
 
@@ -24,7 +25,7 @@ WAIT_S = 60.0
 #: Less than a slow machine may need, so that `close` does not wait long for workers that never go by themselves.
 CLOSE_S = 10.0
 
-OBEDIENT_WORKER = '''
+OBEDIENT_WORKER = """
 import json, os, signal, socket, sys
 
 def run_worker(launch):
@@ -43,7 +44,7 @@ def run_worker(launch):
             os.kill(os.getpid(), signal.SIGKILL)
         if order == "wait":
             stream.read()
-'''
+"""
 
 
 @dataclass
@@ -90,6 +91,11 @@ class Switchboard:
         self.workers.append(worker)
         return worker
 
+    def dismiss(self) -> None:
+        """Hang up on everybody, upon which the workers return."""
+        for worker in self.workers:
+            worker.close()
+
     def next_exit(self) -> tuple[int, int, str]:
         return self.exits.get(timeout=WAIT_S)
 
@@ -103,8 +109,7 @@ def switchboard() -> Iterator[Switchboard]:
         try:
             yield board
         finally:
-            for worker in board.workers:
-                worker.close()
+            board.dismiss()
 
 
 def kit(payload: bytes = b"payload", **changes: Any) -> WorkerKit:
@@ -137,6 +142,7 @@ class LauncherContract(ABC):
         with self.launching(kit(session_path=("/added",))) as launcher:
             launcher.start(board.ticket(2, incarnation=3), board.on_exit)
             hello = board.next_worker().hello
+            board.dismiss()
         assert hello["ticket"]["worker_id"] == 2
         assert hello["ticket"]["incarnation"] == 3
         assert hello["ticket"]["token_hex"] == "74" * 32
@@ -151,6 +157,7 @@ class LauncherContract(ABC):
             for worker_id in (1, 2):
                 launcher.start(board.ticket(worker_id), board.on_exit)
             assert [board.next_worker().hello["payload"] for _ in range(2)] == ["x" * 20] * 2
+            board.dismiss()
 
     def test_two_workers_run_at_once_in_processes_of_their_own(self, board: Switchboard) -> None:
         with self.launching(kit()) as launcher:
@@ -159,6 +166,7 @@ class LauncherContract(ABC):
             workers = [board.next_worker(), board.next_worker()]
             assert len({worker.hello["pid"] for worker in workers}) == 2
             assert {worker.hello["ticket"]["worker_id"] for worker in workers} == {1, 2}
+            board.dismiss()
 
     def test_a_worker_that_returns_exits_without_a_reason(self, board: Switchboard) -> None:
         with self.launching(kit()) as launcher:

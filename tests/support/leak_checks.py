@@ -89,7 +89,7 @@ class Snapshot:
             variables=dict(os.environ),
             patched=_patched(),
             directory=os.getcwd(),
-            litter=frozenset(name for name in LITTER if os.path.exists(name)),
+            litter=_litter(os.getcwd()),
         )
 
 
@@ -222,9 +222,13 @@ def _changed_functions(before: Snapshot) -> Iterator[str]:
             yield f"{name}: was {was!r}, is {now[name]!r}"
 
 
+def _litter(*directories: str) -> frozenset[str]:
+    paths = (os.path.join(directory, name) for directory in directories for name in LITTER)
+    return frozenset(path for path in paths if os.path.exists(path))
+
+
 def _changed_directory(before: Snapshot) -> Iterator[str]:
     if os.getcwd() != before.directory:
         yield f"working directory: was {before.directory}, is {os.getcwd()}"
-    for name in LITTER:
-        if os.path.exists(name) and name not in before.litter:
-            yield f"{name} was left in the working directory"
+    for path in sorted(_litter(before.directory, os.getcwd()) - before.litter):
+        yield f"{path} was left in the working directory"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from lagom_magic.cluster.session import current_session, describe_session, start_session
 from standalone import StandaloneCluster
+
+from lagom_magic.cluster.session import current_session, describe_session, start_session
 
 if TYPE_CHECKING:
     from lagom_magic.cluster.session import SessionInfo
@@ -28,7 +29,16 @@ def local_session(slots: int = 2) -> SessionInfo:
 
 def cluster_session(cluster: StandaloneCluster) -> SessionInfo:
     """A session on the standalone cluster, with all its executors."""
-    info = _session_on(cluster.master, dict(cluster.settings), cluster.python)
+    return _with_executors(_session_on(cluster.master, dict(cluster.settings), cluster.python))
+
+
+def start_cluster_session(cluster: StandaloneCluster, settings: Mapping[str, str]) -> SessionInfo:
+    """A session of its own on the standalone cluster; there must be none. Stop it afterwards."""
+    with _pyspark_python(cluster.python):
+        return _with_executors(start_session(cluster.master, {**cluster.settings, **settings}))
+
+
+def _with_executors(info: SessionInfo) -> SessionInfo:
     # A job of as many tasks as slots: when it has ended, the executors are there.
     info.context.parallelize(range(4), 4).foreach(bool)
     fresh = describe_session()

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from lagom_magic.cluster.java import find_java
 from lagom_magic.cluster.jvm import spark_home
 
@@ -89,15 +90,17 @@ def running_cluster(folder: Path) -> Iterator[StandaloneCluster]:
     try:
         daemons.append(
             _Daemon(
-                [spark_class, "org.apache.spark.deploy.master.Master", *_address(port=True)],
+                [spark_class, "org.apache.spark.deploy.master.Master", *_address("127.0.0.1")],
                 folder / "master",
-                environment,
+                {**environment, "SPARK_LOCAL_IP": "127.0.0.1"},
             )
         )
         master = daemons[0].await_line(r"Starting Spark master at (spark://\S+)")
         discovery = _discovery_script(folder)
         for number in (1, 2):
-            daemons.append(_worker(spark_class, master, folder / f"node{number}", environment, discovery))
+            # Each a host of its own for Spark, which never puts a task and its speculative copy on one.
+            host = f"127.0.0.{number + 1}"
+            daemons.append(_worker(spark_class, master, host, folder / f"node{number}", environment, discovery))
         for worker in daemons[1:]:
             worker.await_line(r"(Successfully registered) with master")
         yield StandaloneCluster(master, _other_python(folder / "python"), _settings(folder))
@@ -112,24 +115,29 @@ def _environment() -> dict[str, str]:
     return {
         **find_java(os.environ).environment({**kept, "JAVA_HOME": os.environ.get("JAVA_HOME", "")}),
         "SPARK_HOME": str(spark_home()),
-        "SPARK_LOCAL_IP": "127.0.0.1",
     }
 
 
-def _address(*, port: bool) -> list[str]:
-    return ["--host", "127.0.0.1", "--webui-port", "0", *(["--port", "0"] if port else [])]
+def _address(host: str) -> list[str]:
+    return ["--host", host, "--port", "0", "--webui-port", "0"]
 
 
-def _worker(spark_class: str, master: str, folder: Path, environment: Mapping[str, str], discovery: Path) -> _Daemon:
+def _worker(
+    spark_class: str, master: str, host: str, folder: Path, environment: Mapping[str, str], discovery: Path
+) -> _Daemon:
     options = (
-        f"-Dspark.worker.resource.gpu.amount={GPUS_PER_NODE} "
-        f"-Dspark.worker.resource.gpu.discoveryScript={discovery}"
+        f"-Dspark.worker.resource.gpu.amount={GPUS_PER_NODE} -Dspark.worker.resource.gpu.discoveryScript={discovery}"
     )
     size = ["--cores", str(CORES_PER_NODE), "--memory", "2g", "--work-dir", str(folder / "work")]
     return _Daemon(
-        [spark_class, "org.apache.spark.deploy.worker.Worker", master, *_address(port=True), *size],
+        [spark_class, "org.apache.spark.deploy.worker.Worker", master, *_address(host), *size],
         folder,
-        {**environment, "SPARK_WORKER_OPTS": options, "SPARK_LOCAL_DIRS": str(folder / "local")},
+        {
+            **environment,
+            "SPARK_LOCAL_IP": host,
+            "SPARK_WORKER_OPTS": options,
+            "SPARK_LOCAL_DIRS": str(folder / "local"),
+        },
     )
 
 
