@@ -10,8 +10,8 @@ from lagom_magic.search.base import Direction, Pruner
 from lagom_magic.search.rungs import Rung
 from lagom_magic.search.score import WORST, score
 
-#: 2 rather than the paper's 4: in runs of 16 to 100 trials it keeps the best trial in nine of ten (4: in two of
-#: three) and reaches an equal score with about the same compute; see `benchmarks/README.md`.
+#: 2 rather than the paper's 4: in runs of 16 to 100 trials it keeps the best trial in nine of ten (4: in seven). 4 is
+#: quicker to an equal score when more trials may be run; see `benchmarks/README.md`.
 REDUCTION_FACTOR = 2
 #: With "auto", the first rung is at a complete trial's last step divided by reduction_factor ** this.
 AUTO_RUNGS = 4

@@ -152,12 +152,15 @@ def _named_sampler(name: str, space: Searchspace, direction: Direction, seed: in
         return QmcSampler(space, seed)
     from lagom_magic.search import optuna_sampler as with_optuna
 
-    inner = {
-        "tpe": lambda: with_optuna.tpe(space, seed),
-        "gp": lambda: with_optuna.gp(seed),
-        "cmaes": lambda: with_optuna.cmaes(space, seed),
-    }[name]()
-    return with_optuna.OptunaSampler(inner, space, direction)
+    if name == "tpe":
+        return with_optuna.OptunaSampler(
+            with_optuna.tpe(space, seed), space, direction, history=with_optuna.TPE_HISTORY
+        )
+    if name == "gp":
+        return with_optuna.OptunaSampler(
+            with_optuna.gp(seed), space, direction, history=with_optuna.GP_HISTORY, pruned_are_complete=True
+        )
+    return with_optuna.OptunaSampler(with_optuna.cmaes(space, seed), space, direction)
 
 
 def _check_packages(name: str) -> None:

@@ -27,7 +27,7 @@ class OptunaPruner(Pruner):
 
     def report(self, trial_id: int, step: int, value: float) -> bool:
         trial = self._trial_of(trial_id)
-        trial.report(value, step)
+        trial.report(value if math.isfinite(value) else math.nan, step)  # an infinity makes its percentiles warn
         return trial.should_prune()
 
     def end(self, trial_id: int, state: TrialState) -> None:

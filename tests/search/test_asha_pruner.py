@@ -109,7 +109,7 @@ def test_it_agrees_with_optunas_successive_halving(direction, factor, first_step
     ours = AshaPruner(direction, reduction_factor=factor, min_step=1)
     lengths = PrunerContract.run(None, ours, curves, first_step)
     assert lengths == PrunerContract.run(None, theirs, curves, first_step)
-    assert len(set(lengths)) >= 4
+    assert len(set(lengths)) >= 3
 
 
 def test_it_agrees_with_optunas_when_trials_run_side_by_side() -> None:

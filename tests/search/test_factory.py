@@ -5,9 +5,8 @@ import sys
 import optuna
 import pytest
 
-import lagom_magic.search.factory as factory
 from lagom_magic.errors import ConfigError
-from lagom_magic.search import Pruner, Sampler, Suggestion, make_search
+from lagom_magic.search import Pruner, Sampler, Suggestion, factory, make_search
 from lagom_magic.search.asha_pruner import AshaPruner
 from lagom_magic.search.grid_sampler import GridSampler
 from lagom_magic.search.hyperband_pruner import HyperbandPruner

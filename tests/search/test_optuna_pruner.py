@@ -44,6 +44,7 @@ def test_states_arrive() -> None:
     assert trials[0].value == 0.25
 
 
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")  # who makes it is warned
 def test_a_patient_pruner_works_too() -> None:
     pruner = OptunaPruner(optuna.pruners.PatientPruner(None, patience=2), "max")
     assert [pruner.report(0, step, 1.0 - step / 10) for step in range(5)][-1]

@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from search_contracts import MIXED, SamplerContract
 
@@ -11,6 +11,7 @@ class TestRandomSampler(SamplerContract):
         return RandomSampler(space, seed)
 
 
+@settings(max_examples=50)
 @given(st.permutations(range(12)), st.integers(0, 2**63))
 def test_a_trials_values_depend_on_seed_and_id_only(order, seed) -> None:
     dense = [RandomSampler(MIXED, seed).ask(trial_id) for trial_id in range(12)]

@@ -1,7 +1,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lagom_magic.errors import ConfigError
@@ -29,6 +29,7 @@ def test_one_bracket_takes_all() -> None:
     assert set(bracket_schedule(1, 4)) == {0}
 
 
+@settings(max_examples=50)
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1), st.integers(2, 5))
 def test_the_top_of_a_rung_is_its_best_share(scores, factor) -> None:
     rung = Rung()
@@ -49,6 +50,7 @@ def test_a_removed_score_no_longer_counts() -> None:
     assert rung.is_in_top(1.0, 2)
 
 
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 3), max_size=60), st.integers(2, 4))
 def test_at_most_the_share_of_a_rung_is_promoted_even_with_ties(scores, factor) -> None:
     rung = PromotionRung()

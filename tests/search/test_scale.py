@@ -1,7 +1,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lagom_magic.search.scale import finite_values, n_values, value_at
@@ -11,30 +11,35 @@ positions = st.floats(0, 1, exclude_max=True)
 bounds = st.tuples(st.integers(-1000, 1000), st.integers(-1000, 1000)).map(sorted)
 
 
+@settings(max_examples=50)
 @given(bounds, st.integers(1, 50), positions)
 def test_an_int_is_on_its_steps(low_high, step, position) -> None:
     domain = Int(*low_high, step=step)
     assert value_at(domain, position) in finite_values(domain)
 
 
+@settings(max_examples=50)
 @given(st.integers(1, 1000), st.integers(0, 100_000), positions)
 def test_a_log_int_stays_in_its_range(low, width, position) -> None:
     domain = Int(low, low + width, log=True)
     assert domain.contains(value_at(domain, position))
 
 
+@settings(max_examples=50)
 @given(st.floats(-1e6, 1e6), st.floats(0, 1e6), positions)
 def test_a_float_stays_in_its_range(low, width, position) -> None:
     domain = Float(low, low + width)
     assert domain.contains(value_at(domain, position))
 
 
+@settings(max_examples=50)
 @given(st.floats(1e-9, 1e3), st.floats(1, 1e6), positions)
 def test_a_log_float_stays_in_its_range(low, factor, position) -> None:
     domain = Float(low, low * factor, log=True)
     assert domain.contains(value_at(domain, position))
 
 
+@settings(max_examples=50)
 @given(st.integers(0, 100), st.integers(0, 100), st.sampled_from([0.1, 0.25, 0.3, 1.5]), positions)
 def test_a_stepped_float_is_one_of_its_values(low, width, step, position) -> None:
     domain = Float(low / 10, (low + width) / 10, step=step)

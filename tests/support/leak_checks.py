@@ -7,8 +7,8 @@ going away (a thread in its last lines, a process that was just killed) get `GRA
 from __future__ import annotations
 
 import builtins
-import gc
 import contextlib
+import gc
 import os
 import re
 import signal
