@@ -20,10 +20,13 @@ from lagom_magic.run import Run
 from lagom_magic.spec.config import BaseConfig, OptimizationConfig
 
 if TYPE_CHECKING:
+    from lagom_magic.cluster.interrupts import Interrupts
     from lagom_magic.launching import MakeLauncher
 
 #: How long an interrupted cell waits for its run to stop in order.
 _STOP_WAIT_S = 1.9
+#: And an abandoned one for its driver's farewell, without which the next cell would meet a live run.
+_ABANDON_WAIT_S = 1.5
 
 
 class _Current:
@@ -127,36 +130,41 @@ def launch(
     """
     if type(config) not in (BaseConfig, OptimizationConfig):
         raise NotThereYetError(f"{type(config).__name__} is not there yet; this version has %%lagom hpo and run.")
-    from lagom_magic.launching import Launching
-
     with ExitStack() as stack:
         stack.enter_context(_current.claim())
-        launching = Launching(
-            train_fn, config, source or _source_of(train_fn), notebook_dir or Path.cwd(), make_launcher
-        )
         try:
+            from lagom_magic.cluster.interrupts import held_interrupts
+            from lagom_magic.launching import Launching
+
+            launching = Launching(
+                train_fn, config, source or _source_of(train_fn), notebook_dir or Path.cwd(), make_launcher
+            )
             launching.open_cluster()
-            stack.enter_context(launching.interrupts())
-            run = launching.start(ui)
+            interrupts = stack.enter_context(held_interrupts())
         except KeyboardInterrupt:
             raise RunStopped("stopped before the first trial; nothing has run.") from None
+        run = launching.start(ui)
         _current.set(run)
-        if not detach or is_noninteractive():
-            _wait(run)
+        if not detach or is_noninteractive() or interrupts.is_waiting:
+            _wait(run, interrupts)
             raise_outcome(run)
     return run
 
 
-def _wait(run: Run) -> None:
-    """Waits for the end; an interrupt stops the run, a second one abandons it."""
+def _wait(run: Run, interrupts: Interrupts) -> None:
+    """Waits for the end; an interrupt stops the run, a second one abandons it, a third one goes through."""
     try:
+        interrupts.deliver()
         run.wait()
     except KeyboardInterrupt:
         try:
             run.stop()
-            if not run.wait(_STOP_WAIT_S):
-                run.abandon()
+            if run.wait(_STOP_WAIT_S):
+                return
         except KeyboardInterrupt:
+            run.abandon()
+            run.wait(_ABANDON_WAIT_S)
+        else:
             run.abandon()
 
 
@@ -172,10 +180,12 @@ def outcome_error(run: Run) -> BaseException | None:
     crash = run.crash
     if crash is not None and not isinstance(crash, LagomError):
         return crash
-    kind: type[RunError] = RunStopped if run.state == "STOPPED" else RunFailed
-    if run.state == "COMPLETE":
+    state = run.state
+    if state == "COMPLETE":
         return None
-    return kind(f"{run.describe_end()}", run)
+    # One that is not over yet was abandoned.
+    kind: type[RunError] = RunFailed if state == "FAILED" else RunStopped
+    return kind(run.describe_end(), run)
 
 
 def is_noninteractive() -> bool:

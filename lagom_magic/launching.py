@@ -9,7 +9,6 @@ import logging
 import os
 import re
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -106,14 +105,6 @@ class Launching:
             )
             wanted = slots
         self._n_workers = wanted
-
-    def interrupts(self) -> AbstractContextManager[None]:
-        """While held, ■ raises KeyboardInterrupt and cancels no Spark job."""
-        if self._session is None:
-            return nullcontext()
-        from lagom_magic.cluster.interrupts import without_spark_sigint
-
-        return without_spark_sigint()
 
     def start(self, ui: str) -> Run:
         """Begin the run and return at once."""

@@ -44,7 +44,12 @@ def execute(notebook: NotebookNode, folder: Path) -> None:
         CellExecutionError: when a cell fails; the cells until then have their outputs.
     """
     client = EchoingClient(
-        notebook, timeout=CELL_TIMEOUT_S, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+        notebook,
+        timeout=CELL_TIMEOUT_S,
+        kernel_name="python3",
+        coalesce_streams=True,
+        extra_arguments=["--IPKernelApp.log_level=40"],  # its warning about loopback without encryption
+        resources={"metadata": {"path": str(folder)}},
     )
     client.execute()
 
@@ -56,6 +61,14 @@ def save(notebook: NotebookNode) -> tuple[Path, Path]:
     body, _ = HTMLExporter().from_notebook_node(notebook)
     html.write_text(body, encoding="utf-8")
     return executed, html
+
+
+def final_table(notebook: NotebookNode) -> str:
+    """The run's plain-text face, as it stands in the executed notebook."""
+    texts = (
+        output.get("data", {}).get("text/plain", "") for cell in notebook.cells for output in cell.get("outputs", [])
+    )
+    return next(text for text in texts if "run folder:" in text)
 
 
 def run_documents() -> set[Path]:
@@ -93,6 +106,8 @@ def main() -> int:
         return 1
     (run_json,) = run_documents() - before
     run_dir = run_json.parent
+    print()
+    print(final_table(notebook))
     print()
     print(describe(Run(run_dir)))
     print(f"  run folder         {run_dir.relative_to(ROOT)}")

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import uuid
 from collections.abc import Generator, Iterator
 
 import pytest
 from leak_checks import SESSION_MARKER, Snapshot, leaks_since
+
+# Fixtures for every ring that needs Spark; here, so that a test session has one cluster and one session at a time.
+from spark_sessions import _last_session_stops, on_local_spark, on_standalone_spark
+from standalone import standalone_cluster
+
+__all__ = ["_last_session_stops", "on_local_spark", "on_standalone_spark", "standalone_cluster"]
 
 #: The four rings; pure and process tests carry no marker.
 RINGS = ("spark", "lab", "soak")
@@ -34,6 +41,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             config.hook.pytest_deselected(items=soak)
             items[:] = [item for item in items if item not in soak]
     items.sort(key=_ring)
+
+
+def pytest_runtest_call(item: pytest.Item) -> None:
+    """No stack dump after a minute where a minute is usual; the test's own timeout dumps them."""
+    if item.get_closest_marker("slow"):
+        faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.hookimpl(wrapper=True)

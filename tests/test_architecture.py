@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -85,9 +86,15 @@ class _Imports(ast.NodeVisitor):
         self.found.extend(Import(str(name), node.lineno, self._depth == 0) for name in names)
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
+@cache
 def imports_of(path: Path) -> list[Import]:
     visitor = _Imports()
-    visitor.visit(ast.parse(path.read_text(), str(path)))
+    visitor.visit(tree_of(path))
     return visitor.found
 
 
@@ -169,7 +176,7 @@ def test_nobody_sleeps_to_let_something_finish() -> None:
     wrong = [
         described(path, node.lineno)
         for path in MODULES
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(tree_of(path))
         if (isinstance(node, ast.Attribute) and node.attr == "sleep" and ast.unparse(node.value) == "time")
         or (isinstance(node, ast.ImportFrom) and node.module == "time" and any(a.name == "sleep" for a in node.names))
     ]
@@ -182,7 +189,7 @@ def test_no_module_is_a_drawer() -> None:
 
 
 def test_every_module_says_what_it_is_for() -> None:
-    silent = [str(path.relative_to(PACKAGE)) for path in MODULES if not ast.get_docstring(ast.parse(path.read_text()))]
+    silent = [str(path.relative_to(PACKAGE)) for path in MODULES if not ast.get_docstring(tree_of(path))]
     assert not silent
 
 

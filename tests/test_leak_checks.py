@@ -95,14 +95,14 @@ def test_a_changed_directory_and_a_run_folder_in_it_are_seen(tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     directory, litter = leaks_since(before)
     assert directory.startswith("working directory")
-    assert litter == "lagom_runs was left in the working directory"
+    assert litter == f"{tmp_path / 'lagom_runs'} was left in the working directory"
 
 
 def test_a_skip_fails_but_for_gpu_tests_and_rings_run_in_order(pytester: pytest.Pytester) -> None:
     pytester.makeconftest(Path(__file__).with_name("conftest.py").read_text())
     pytester.makeini(
         "[pytest]\nmarkers =\n  spark:\n  lab:\n  gpu:\n  soak:\n"
-        f"pythonpath = {Path(__file__).parent / 'support'}\naddopts = --strict-markers\n"
+        f"pythonpath = {Path(__file__).parent / 'support'} {Path(__file__).parent.parent}\naddopts = --strict-markers\n"
     )
     pytester.makepyfile(
         """

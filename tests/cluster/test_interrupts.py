@@ -4,28 +4,45 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
 
-from lagom_magic.cluster.interrupts import without_spark_sigint
+import pytest
+
+from lagom_magic.cluster.interrupts import held_interrupts
 
 
-def test_sigint_is_plain_inside_and_as_before_afterwards() -> None:
-    def sparks_handler(number: int, frame: object) -> None:
+@pytest.fixture
+def sparks_handler() -> Iterator[object]:
+    def cancel_all_jobs(number: int, frame: object) -> None:
         raise AssertionError
 
-    before = signal.signal(signal.SIGINT, sparks_handler)
-    try:
-        with without_spark_sigint():
-            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        assert signal.getsignal(signal.SIGINT) is sparks_handler
-    finally:
-        signal.signal(signal.SIGINT, before)
+    before = signal.signal(signal.SIGINT, cancel_all_jobs)
+    yield cancel_all_jobs
+    signal.signal(signal.SIGINT, before)
+
+
+def test_sigint_waits_until_it_is_delivered(sparks_handler: object) -> None:
+    with held_interrupts() as interrupts:
+        signal.raise_signal(signal.SIGINT)
+        assert interrupts.is_waiting
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.deliver()
+
+
+def test_sigint_is_plain_after_delivery_and_as_before_afterwards(sparks_handler: object) -> None:
+    with held_interrupts() as interrupts:
+        interrupts.deliver()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is sparks_handler
 
 
 def test_off_the_main_thread_nothing_changes() -> None:
     seen = []
 
     def look() -> None:
-        with without_spark_sigint():
+        with held_interrupts() as interrupts:
+            interrupts.deliver()
             seen.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=look)
