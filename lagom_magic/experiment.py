@@ -139,11 +139,11 @@ def launch(
             launching = Launching(
                 train_fn, config, source or _source_of(train_fn), notebook_dir or Path.cwd(), make_launcher
             )
-            launching.open_cluster()
+            launching.open_cluster(ui)
             interrupts = stack.enter_context(held_interrupts())
         except KeyboardInterrupt:
             raise RunStopped("stopped before the first trial; nothing has run.") from None
-        run = launching.start(ui)
+        run = launching.start()
         _current.set(run)
         if not detach or is_noninteractive() or interrupts.is_waiting:
             _wait(run, interrupts)

@@ -31,7 +31,7 @@ from lagom_magic.store.store import RunStore
 if TYPE_CHECKING:
     from lagom_magic.cluster.kit import WorkerKit
     from lagom_magic.cluster.session import SessionInfo
-    from lagom_magic.display.live import Display
+    from lagom_magic.display import Display, Publisher
 
 #: Makes the launcher of a run: (kit, run id, number of workers) → launcher. Tests give their own, without Spark.
 MakeLauncher = Callable[["WorkerKit", str, int], Launcher]
@@ -65,6 +65,7 @@ class Launching:
         self._search = _search_of(plan, config)
         self._plan = _without_budget(plan) if not isinstance(self._search.sampler, PromotionSampler) else plan
         self._session: SessionInfo | None = None
+        self._publisher: Publisher | None = None
         self._kit, self._notes = prepare_kit(
             self._plan.payload(), self._notebook_dir, config.py_files, config.files, is_local=self._will_be_local()
         )
@@ -80,20 +81,24 @@ class Launching:
         context = current_session()
         return context is None or is_local(context.master)
 
-    def open_cluster(self) -> None:
+    def open_cluster(self, ui: str) -> None:
         """Take the notebook's Spark session, or start a local one; on the caller's thread.
+
+        Args:
+            ui: how to show that, and then the run: "auto", "html", "text" or "none".
 
         Raises:
             ClusterError: when there is no Spark to be had.
         """
+        self._publisher = _publisher_of(ui)
         if self._make_launcher is not None:
             return
         from lagom_magic.cluster.session import current_session, ensure_session
         from lagom_magic.cluster.slots import count_slots
 
         config = self._config
-        if current_session() is None:
-            print("lagom: starting a local Spark, once for this notebook …", flush=True)  # noqa: T201 - the cell's output
+        if current_session() is None and self._publisher is not None:
+            self._publisher.announce("lagom: starting a local Spark, once for this notebook …")
         self._session = ensure_session(config.workers)
         slots = count_slots(self._session.context, config.gpus_per_worker)
         wanted = config.workers or max(1, slots)
@@ -106,7 +111,7 @@ class Launching:
             wanted = slots
         self._n_workers = wanted
 
-    def start(self, ui: str) -> Run:
+    def start(self) -> Run:
         """Begin the run and return at once."""
         notices = _Notices(self._notes)
         store = RunStore.create(default_home(), self._experiment_name(), self._document(), self._source, notices)
@@ -115,7 +120,7 @@ class Launching:
         except BaseException:
             store.close({"state": "FAILED"})
             raise
-        display = _make_display(store.layout.root, ui)
+        display = _display_of(store.layout.root, self._publisher)
         run = Run(store.layout.root, driver)
         if display is not None:
             display.start()
@@ -239,12 +244,20 @@ def _without_budget(plan: FunctionPlan) -> FunctionPlan:
     return replace(plan, wants=tuple(name for name in plan.wants if name != "budget"))
 
 
-def _make_display(run_dir: Path, ui: str) -> Display | None:
+def _publisher_of(ui: str) -> Publisher | None:
     if ui == "none":
         return None
-    from lagom_magic.display import Display, make_publisher
+    from lagom_magic.display import make_publisher
 
-    return Display(run_dir, make_publisher(ui))
+    return make_publisher(ui)
+
+
+def _display_of(run_dir: Path, publisher: Publisher | None) -> Display | None:
+    if publisher is None:
+        return None
+    from lagom_magic.display import Display
+
+    return Display(run_dir, publisher)
 
 
 def _finish(display: Display | None, log: _DriverLog) -> None:

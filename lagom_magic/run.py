@@ -50,7 +50,7 @@ class LiveRun(Protocol):
     def abandon(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Trial:
     """One evaluation of the training function, as its latest attempt stands.
 
@@ -77,6 +77,14 @@ class Trial:
     duration_s: float
     dir: Path
     error: TrialError | None
+
+    def __repr__(self) -> str:
+        attempt = f", attempt={self.attempt}" if self.attempt > 1 else ""
+        error = f", error={self.error.kind}: {self.error.message}" if self.error else ""
+        return (
+            f"Trial(id={self.id}{attempt}, state={self.state.value}, metric={self.metric}, hparams={self.hparams}, "
+            f"duration_s={self.duration_s:.3g}{error})"
+        )
 
     @property
     def artifacts(self) -> dict[str, Path]:

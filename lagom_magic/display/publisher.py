@@ -7,6 +7,7 @@ import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from html import escape
 from typing import ClassVar, TextIO
 
 from lagom_magic.display.html import render_html
@@ -44,6 +45,15 @@ class Publisher(ABC):
     @abstractmethod
     def write(self, text: str) -> None:
         """Show whole lines of prints."""
+
+    def announce(self, text: str) -> None:
+        """Say what goes on before there is a table; the first table takes its place where tables are live."""
+        if self.is_live:
+            html = f'<div class="lagom-run" role="status">{escape(text)}</div>'
+            faces = {"text/html": html, "text/plain": text}
+            self.show({mime_type: faces[mime_type] for mime_type in self.mime_types}, is_final=False)
+        else:
+            self.write(f"{text}\n")
 
 
 class TerminalPublisher(Publisher):

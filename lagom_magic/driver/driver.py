@@ -109,7 +109,7 @@ class Driver:
 
     @property
     def is_alive(self) -> bool:
-        return self._thread.is_alive() or not self._finished.is_set()
+        return not self._finished.is_set()
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Waits for the end of the run, interruptibly; False when `timeout_s` passed first."""

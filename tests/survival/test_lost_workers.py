@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 
-import psutil
 import pytest
 from calling_home import Caller, Home, call_home
 from masters import Master, ended, facts_of, states, still_there
@@ -23,21 +22,21 @@ def train(case, port, trial, reporter):
     return trial.attempt
 
 
-def assert_ran_again_once(run: Run, lost: Caller) -> None:
-    """The lost one's trial is complete in its second attempt, and the journal holds nothing late of the first."""
-    trial_id = lost.facts["trial"]
+def assert_ran_again_once(run: Run, *lost: Caller) -> None:
+    """Their trials are complete in their second attempts, and the journal holds nothing late of the first."""
     assert run.state == "COMPLETE", run.error
     assert set(states(run)) == {"COMPLETE"}
-    (requeued,) = facts_of(run, TrialRequeued)
-    assert (requeued.trial_id, requeued.attempt) == (trial_id, 2)
-    assert f"worker {lost.facts['worker']} was lost" in requeued.reason
-    (loss,) = facts_of(run, WorkerLost)
-    assert loss.worker_id == lost.facts["worker"]
-    assert run.trials[trial_id].attempt == 2
-    assert run.trials[trial_id].metric == 2.0
-    told = [fact for fact in facts_of(run, TrialRequeued, MetricReported, TrialEnded) if fact.trial_id == trial_id]
-    assert all(fact.attempt == 2 for fact in told[told.index(requeued) :])
-    assert sum(isinstance(fact, TrialEnded) for fact in told) == 1
+    requeued = {fact.trial_id: fact for fact in facts_of(run, TrialRequeued)}
+    assert requeued.keys() == {caller.facts["trial"] for caller in lost}
+    assert {fact.worker_id for fact in facts_of(run, WorkerLost)} == {caller.facts["worker"] for caller in lost}
+    for caller in lost:
+        trial_id = caller.facts["trial"]
+        told = [fact for fact in facts_of(run, TrialRequeued, MetricReported, TrialEnded) if fact.trial_id == trial_id]
+        assert requeued[trial_id].attempt == 2
+        assert f"worker {caller.facts['worker']} was lost" in requeued[trial_id].reason
+        assert all(fact.attempt == 2 for fact in told[told.index(requeued[trial_id]) :])
+        assert sum(isinstance(fact, TrialEnded) for fact in told) == 1
+        assert (run.trials[trial_id].attempt, run.trials[trial_id].metric) == (2, 2.0)
 
 
 def let_the_rest_go_on(run: Run, home: Home, n_calls: int) -> None:
@@ -93,13 +92,17 @@ def test_late_messages_of_a_lost_attempt_are_ignored(master: Master, home: Home)
 
 
 @pytest.mark.only_on("standalone")  # the executor of a local master is the kernel's own JVM
-def test_a_killed_executor_costs_its_trial_one_attempt(master: Master, home: Home) -> None:
-    run = master.begin(train, cases=[1, 2, 3], hparams={"port": home.port})
-    lost, other = home.next_callers(2)
-    assert lost.executor != other.executor
-    below = [psutil.Process(lost.facts["pid"]), lost.supervisor]
-    lost.executor.send_signal(signal.SIGKILL)
+def test_a_killed_executor_costs_its_trials_one_attempt(master: Master, home: Home) -> None:
+    run = master.begin(train, cases=[1, 2, 3, 4, 5], workers=4, hparams={"port": home.port})
+    callers = home.next_callers(4)
+    victim = callers[0].executor
+    lost = [caller for caller in callers if caller.executor == victim]
+    others = [caller for caller in callers if caller.executor != victim]
+    assert len(lost) == len(others) == 2
+    below = [process for caller in lost for process in (caller.process, caller.supervisor)]
+    victim.send_signal(signal.SIGKILL)
     assert still_there(below) == []
-    other.say()
-    let_the_rest_go_on(run, home, 2)
-    assert_ran_again_once(run, lost)
+    for caller in others:
+        caller.say()
+    let_the_rest_go_on(run, home, 3)
+    assert_ran_again_once(run, *lost)
