@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import socket
-import struct
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from lagom_magic.events.facts import (
     TrialStarted,
     TrialState,
 )
+from lagom_magic.store.event_records import RecordEncoder
 from lagom_magic.store.layout import RunLayout, write_all, write_whole
 
 
@@ -151,7 +151,7 @@ class TensorBoardWriter:
     def _write(self, key: tuple[int, int]) -> None:
         file = self._open[key]
         if not file.is_created:
-            os.makedirs(file.folder, exist_ok=True)
+            self._make_folder(file.folder)
             file.is_created = True
         descriptor = os.open(f"{file.folder}/{file.name}", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
@@ -160,6 +160,14 @@ class TensorBoardWriter:
             os.close(descriptor)
         file.pending.clear()
         self._dirty.discard(key)
+
+    def _make_folder(self, folder: str) -> None:
+        try:
+            os.mkdir(folder)
+        except FileNotFoundError:  # the run's first trial, or somebody has cleaned up
+            os.makedirs(folder, exist_ok=True)
+        except FileExistsError:
+            return
 
     def _write_config(self) -> None:
         """Write the columns of the HParams tab; again at the end when more metrics have shown up."""
@@ -176,38 +184,29 @@ class _Encoder:
 
     def __init__(self, searchspace: Mapping[str, Mapping[str, Any]]) -> None:
         import google_crc32c
-        from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, types_pb2
+        from tensorboard.compat.proto import tensor_pb2, types_pb2
         from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 
-        self._crc32c = google_crc32c.value
-        self._event, self._summary, self._api, self._data = event_pb2, summary_pb2, api_pb2, plugin_data_pb2
-        self._no_tensor = tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, tensor_shape={"dim": [{"size": 0}]})
+        no_tensor = tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, tensor_shape={"dim": [{"size": 0}]})
+        self._records = RecordEncoder(google_crc32c.value, no_tensor.SerializeToString())
+        self._api, self._data = api_pb2, plugin_data_pb2
         self._searchspace = searchspace
         #: Hyperparameters of mixed kinds: TensorBoard gives a column one type, so these are text.
         self._as_text = {name for name, entry in searchspace.items() if _kind(entry.get("choices") or [0.0]) is str}
         self._status = {
-            TrialState.COMPLETE: api_pb2.STATUS_SUCCESS,
-            TrialState.PRUNED: api_pb2.STATUS_SUCCESS,
-            TrialState.FAILED: api_pb2.STATUS_FAILURE,
+            TrialState.COMPLETE: int(api_pb2.STATUS_SUCCESS),
+            TrialState.PRUNED: int(api_pb2.STATUS_SUCCESS),
+            TrialState.FAILED: int(api_pb2.STATUS_FAILURE),
         }
-
-    def file_start(self, time: float) -> bytes:
-        return self._record(self._event.Event(wall_time=time, file_version="brain.Event:2"))
-
-    def scalars(self, metrics: Metrics, step: int, time: float) -> bytes:
-        value = self._summary.Summary.Value
-        values = [value(tag=name, simple_value=number) for name, number in metrics.items()]
-        return self._record(self._event.Event(wall_time=time, step=step, summary={"value": values}))
+        self.file_start = self._records.file_start
+        self.scalars = self._records.scalars
 
     def session_start(self, name: str, hparams: HParams, time: float) -> bytes:
-        info = self._data.SessionStartInfo(group_name=name, start_time_secs=time)
-        for key, value in hparams.items():
-            self._set_value(info.hparams[key], value, key in self._as_text)
-        return self._hparams("session_start_info", info, time)
+        values = {key: _as_kind(value, key in self._as_text) for key, value in hparams.items()}
+        return self._records.session_start(name, values, time)
 
     def session_end(self, state: TrialState, time: float) -> bytes:
-        status = self._status.get(state, self._api.STATUS_UNKNOWN)
-        return self._hparams("session_end_info", self._data.SessionEndInfo(status=status, end_time_secs=time), time)
+        return self._records.session_end(self._status.get(state, int(self._api.STATUS_UNKNOWN)), time)
 
     def experiment(self, hparams: HParams, metrics: Iterable[str], time: float) -> bytes:
         """The columns: the searched hyperparameters, then the fixed ones, then the metrics."""
@@ -219,7 +218,8 @@ class _Encoder:
         ]
         columns = [self._api.MetricInfo(name=self._api.MetricName(tag=name)) for name in metrics]
         experiment = self._api.Experiment(hparam_infos=infos, metric_infos=columns, time_created_secs=time)
-        return self._hparams("experiment", experiment, time)
+        content = self._data.HParamsPluginData(version=0, experiment=experiment).SerializeToString()
+        return self._records.hparams("experiment", content, time)
 
     def _searched(self, name: str, entry: Mapping[str, Any]) -> Any:
         choices = entry.get("choices")
@@ -238,29 +238,19 @@ class _Encoder:
 
     @staticmethod
     def _set_value(target: Any, value: Any, as_text: bool) -> None:
-        kind = str if as_text else _kind([value])
-        if kind is bool:
-            target.bool_value = value
-        elif kind is float:
-            target.number_value = value
+        plain = _as_kind(value, as_text)
+        if isinstance(plain, bool):
+            target.bool_value = plain
+        elif isinstance(plain, float):
+            target.number_value = plain
         else:
-            target.string_value = str(value)
+            target.string_value = plain
 
-    def _hparams(self, name: str, content: Any, time: float) -> bytes:
-        data = self._data.HParamsPluginData(version=0, **{name: content}).SerializeToString()
-        metadata = {"plugin_data": {"plugin_name": "hparams", "content": data}}
-        value = self._summary.Summary.Value(tag=f"_hparams_/{name}", metadata=metadata, tensor=self._no_tensor)
-        return self._record(self._event.Event(wall_time=time, summary={"value": [value]}))
 
-    def _record(self, event: Any) -> bytes:
-        """The event framed as a TFRecord: length, its checksum, data, its checksum."""
-        data = event.SerializeToString()
-        length = struct.pack("<Q", len(data))
-        return b"%b%b%b%b" % (length, self._checksum(length), data, self._checksum(data))
-
-    def _checksum(self, data: bytes) -> bytes:
-        crc = self._crc32c(data)
-        return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+def _as_kind(value: Any, as_text: bool) -> bool | float | str:
+    """A hyperparameter's value as TensorBoard can hold it."""
+    kind = str if as_text else _kind([value])
+    return bool(value) if kind is bool else float(value) if kind is float else str(value)
 
 
 def _kind(values: Iterable[Any]) -> type:

@@ -59,10 +59,10 @@ def write_trial_json(layout: RunLayout, trial: TrialView, ended: TrialEnded) -> 
     Raises:
         OSError: as the file system reports it.
     """
-    path = os.fspath(layout.trial_json(ended.trial_id, ended.attempt))
+    folder = layout.trial_folder(ended.trial_id, ended.attempt)
     with suppress(FileExistsError):  # of a trial that printed or sent files
-        os.mkdir(os.path.dirname(path))
-    write_whole(path, json_line(_trial_document(trial, ended)).encode())
+        os.mkdir(folder)
+    write_whole(f"{folder}/trial.json", json_line(_trial_document(trial, ended)).encode())
 
 
 def _trial_document(trial: TrialView, ended: TrialEnded) -> dict[str, Any]:
