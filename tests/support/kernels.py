@@ -57,8 +57,9 @@ class Cell:
             self._take(self.kernel.client.get_iopub_msg(timeout=max(0.0, deadline - time.monotonic())))
         return self
 
-    def until_text(self, *texts: str) -> Cell:
-        return self.until(lambda cell: all(text in cell.text for text in texts))
+    def until_shown(self, text: str) -> Cell:
+        """Until a display says it."""
+        return self.until(lambda cell: any(text in shown["text/plain"] for shown in cell.displays.values()))
 
     def end(self, timeout_s: float = CELL_TIMEOUT_S) -> Cell:
         """Waits for the end of the cell."""

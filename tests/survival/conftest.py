@@ -10,7 +10,7 @@ from calling_home import Home, open_home
 from kernels import jupyter_loop
 from masters import Master, session_on, still_there, worker_processes
 
-from lagom_magic.cluster.session import SessionInfo
+from lagom_magic.cluster.session import describe_session
 
 __all__ = ["jupyter_loop"]
 
@@ -31,17 +31,20 @@ def _master(item: pytest.Item) -> object:
 
 
 @pytest.fixture(scope="session", params=["local", "standalone"])
-def session(request: pytest.FixtureRequest, _last_session_stops: None) -> tuple[str, SessionInfo]:
-    """Session-scoped, so that pytest runs all tests of one master before those of the other."""
+def session(request: pytest.FixtureRequest, _last_session_stops: None) -> str:
+    """The master's name; session-scoped, so that pytest runs all tests of one before those of the other."""
     name: str = request.param
-    return name, session_on(name, lambda: request.getfixturevalue("standalone_cluster"))
+    session_on(name, lambda: request.getfixturevalue("standalone_cluster"))
+    return name
 
 
 @pytest.fixture
-def master(session: tuple[str, SessionInfo], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Master]:
+def master(session: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Master]:
+    info = describe_session()
+    assert info is not None
     monkeypatch.setenv("LAGOM_HOME", str(tmp_path / "runs"))
     (tmp_path / "notebook").mkdir()
-    yield Master(*session, tmp_path)
+    yield Master(session, info, tmp_path)
     assert still_there(worker_processes()) == []
 
 

@@ -62,11 +62,11 @@ def test_a_run_ends_at_its_timeout_and_keeps_what_is_complete(master: Master) ->
         return case
 
     begin = time.monotonic()
-    run = master.run(train, cases=[0, 1, 2, 3, 4], timeout=8)
-    assert time.monotonic() - begin < 12
+    run = master.run(train, cases=[0, 1, 2, 3, 4], timeout=6)
+    assert time.monotonic() - begin < 10
     assert run.state == "COMPLETE"
     assert states(run) == ["COMPLETE", "COMPLETE", "STOPPED", "STOPPED"]
-    assert "the run's timeout of 8 s has passed" in [fact.text for fact in facts_of(run, Noticed)]
+    assert "the run's timeout of 6 s has passed" in [fact.text for fact in facts_of(run, Noticed)]
 
 
 def test_the_same_seed_gives_the_same_suggestions_and_random_numbers(master: Master) -> None:

@@ -13,6 +13,7 @@ import pytest
 from calling_home import Home
 from kernels import Cell, Kernel, open_kernel
 from masters import still_there, worker_processes
+from spark_sessions import stop_session
 from standalone import StandaloneCluster
 
 pytestmark = [pytest.mark.spark, pytest.mark.lab, pytest.mark.timeout(300)]
@@ -74,6 +75,7 @@ def kernel(
     cluster: StandaloneCluster | None = None
     if request.param == "standalone":
         cluster = request.getfixturevalue("standalone_cluster")
+        stop_session()  # it would hold all of the cluster's cores
     variables = {"PYSPARK_PYTHON": cluster.python} if cluster else {}
     with open_kernel(tmp_path_factory.mktemp(request.param), variables) as kernel:
         if cluster:
@@ -87,7 +89,7 @@ def kernel(
 
 def test_stop_during_the_start_of_spark_ends_the_cell_and_the_next_one_works(fresh_kernel: Kernel) -> None:
     cell = fresh_kernel.start(CELL)
-    cell.until_text("starting a local Spark")
+    cell.until_shown("starting a local Spark")
     took_s = interrupted(fresh_kernel, cell)
     assert cell.error == "RunStopped", str(cell)
     assert took_s < STOP_S

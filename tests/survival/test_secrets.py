@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,8 +24,8 @@ def forms_of(token: bytes) -> list[bytes]:
     return [token, token.hex().encode(), base64.b64encode(token), base64.urlsafe_b64encode(token), repr(token).encode()]
 
 
-def places(run: Run, master: Master) -> Iterator[tuple[str, bytes]]:
-    """(name, content) of all that may be looked at while the run lives."""
+def places(run: Run, master: Master, since: float) -> Iterator[tuple[str, bytes]]:
+    """(name, content) of all that may be looked at; of files those changed `since`, seconds since the epoch."""
     for process in Path("/proc").iterdir():
         for name in ("cmdline", "environ"):
             try:
@@ -35,12 +36,13 @@ def places(run: Run, master: Master) -> Iterator[tuple[str, bytes]]:
     yield "Spark's settings", "\n".join(f"{name}={value}" for name, value in settings).encode()
     yield "Spark's local properties", str(master.info.context._jsc.sc().getLocalProperties()).encode()
     for folder in (run.dir, master.notebook_dir, private_folder("spark").parent, *folders_of_workers()):
-        for file in folder.rglob("*"):
-            try:
-                if file.is_file():
-                    yield str(file), file.read_bytes()
-            except OSError:  # removed meanwhile
-                continue
+        for path, _, names in os.walk(folder):
+            for file in (Path(path, name) for name in names):
+                try:
+                    if file.is_file() and file.stat().st_mtime >= since:
+                        yield str(file), file.read_bytes()
+                except OSError:  # removed meanwhile
+                    continue
 
 
 def folders_of_workers() -> set[Path]:
@@ -53,7 +55,7 @@ def test_the_token_is_in_no_log_journal_output_setting_argument_or_environment(
     master: Master, home: Home, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def train(case, port, reporter):
-        print("environment:", dict(os.environ))
+        print("a line of output")
         reporter.broadcast(1.0)
         call_home(port)
         if case == "bad":
@@ -61,18 +63,19 @@ def test_the_token_is_in_no_log_journal_output_setting_argument_or_environment(
         return 1.0
 
     monkeypatch.setenv("LAGOM_LOG", "debug")
+    since = time.time() - 1
     run = master.begin(train, cases=["good", "bad", "last"], ui="text", hparams={"port": home.port})
     driver = run._live
     assert isinstance(driver, Driver)
     forms = forms_of(bytes(driver._token))
     callers = home.next_callers(2)
-    seen = dict(places(run, master))
+    seen = dict(places(run, master, since))
     callers[0].say()
     callers[1].supervisor.kill()
     home.next_caller().say()
     home.next_caller().say()
     assert ended(run).state == "COMPLETE"
-    seen |= {f"{name}, afterwards": content for name, content in places(run, master)}
+    seen |= {f"{name}, afterwards": content for name, content in places(run, master, since)}
     seen["what the notebook shows"] = "".join(capfd.readouterr()).encode()
     assert any(name.endswith("driver.log") for name in seen)
     assert any(name.endswith("output.log") for name in seen)

@@ -27,12 +27,12 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def own_session(session: tuple[str, SessionInfo], standalone_cluster: StandaloneCluster) -> Iterator[SessionInfo]:
+def own_session(session: str, standalone_cluster: StandaloneCluster) -> Iterator[SessionInfo]:
     """In place of the shared one, which is there again afterwards."""
     stop_session()
     yield start_cluster_session(standalone_cluster, SETTINGS)
     stop_session()
-    session_on(session[0], lambda: standalone_cluster)
+    session_on(session, lambda: standalone_cluster)
 
 
 def test_speculative_copies_of_workers_wait_and_hurt_nothing(
