@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lagom_magic.driver import inputs
+from lagom_magic.driver.latch import Latch
 from lagom_magic.driver.launcher import Launcher, Secret, Ticket
 from lagom_magic.driver.plan import RunPlan
 from lagom_magic.driver.roster import Member, Roster, read_hello
@@ -44,6 +45,7 @@ STOP_PATIENCE_S = 1.3
 #: How long a worker that was told to leave may send nothing, files included.
 DRAIN_PATIENCE_S = 20.0
 _CLOSE_TIMEOUT_S = 0.6
+_LAUNCHER_TIMEOUT_S = 5.0
 
 _WORKER_FACTS = (facts.MetricReported, facts.TrialEnded, facts.Noticed)
 
@@ -96,7 +98,7 @@ class Driver:
         self._asking = None if sampler.is_cheap else ThreadPoolExecutor(1, "lagom-sampler")
         self._port = 0
         self._paused: set[Connection] = set()
-        self._finished = threading.Event()
+        self._finished = Latch()
         self.outcome: Outcome | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="lagom-driver", daemon=True)
@@ -109,7 +111,7 @@ class Driver:
 
     @property
     def is_alive(self) -> bool:
-        return not self._finished.is_set()
+        return not self._finished.wait(0)
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Waits for the end of the run, interruptibly; False when `timeout_s` passed first."""
@@ -147,7 +149,7 @@ class Driver:
             try:
                 self.on_end()
             finally:
-                self._finished.set()
+                self._finished.open()
 
     def _new_loop(self) -> asyncio.AbstractEventLoop:
         return self._loop
@@ -180,7 +182,16 @@ class Driver:
         self.outcome = outcome
 
     def _close(self) -> None:
-        self._launcher.close(_CLOSE_TIMEOUT_S)
+        # On a thread of its own: a call to a JVM that is stuck never returns, and must not keep the run from its end.
+        closing = threading.Thread(
+            target=self._launcher.close, args=(_CLOSE_TIMEOUT_S,), name="lagom-close", daemon=True
+        )
+        closing.start()
+        closing.join(_LAUNCHER_TIMEOUT_S)
+        if closing.is_alive():
+            logger.warning(
+                "the cluster did not answer within %g s; its workers have been told to end", _LAUNCHER_TIMEOUT_S
+            )
         if self._asking is not None:
             self._asking.shutdown(wait=False, cancel_futures=True)
         self._store.close()

@@ -57,9 +57,7 @@ class RecordEncoder:
 
     def session_start(self, name: str, hparams: dict[str, bool | float | str], time: float) -> bytes:
         """The hyperparameters of a trial; `name` is its run's."""
-        entries = [
-            _message(1, _message(1, _text(key)) + _message(2, _value(value))) for key, value in hparams.items()
-        ]
+        entries = [_message(1, _message(1, _text(key)) + _message(2, _value(value))) for key, value in hparams.items()]
         info = b"".join(entries) + _message(4, _text(name)) + b"\x29" + _double(time)
         return self.hparams("session_start_info", _message(3, info), time)
 
