@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 import uuid
 from collections.abc import Generator, Iterator
 
@@ -22,6 +23,9 @@ RINGS = ("spark", "lab", "soak")
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ[SESSION_MARKER] = uuid.uuid4().hex
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # Started in the background of a shell, where Python and all that it starts ignore interrupts.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -211,8 +211,19 @@ def _changed_variables(before: Snapshot) -> Iterator[str]:
 
 
 def _patched() -> dict[str, object]:
-    handlers = {number.name: signal.getsignal(number) for number in WATCHED_SIGNALS}
+    handlers = {number.name: _handler_of(number) for number in WATCHED_SIGNALS}
     return {name: look() for name, look in WATCHED.items()} | handlers
+
+
+def _handler_of(number: signal.Signals) -> object:
+    """The signal's handler; Python's own stands for pyspark's too.
+
+    pyspark leaves its SIGINT handler behind with the session that tests share, and nbclient, which runs notebooks, puts
+    Python's own in place of whatever it finds.
+    """
+    handler = signal.getsignal(number)
+    is_pysparks = getattr(handler, "__module__", "").startswith("pyspark.")
+    return signal.default_int_handler if is_pysparks else handler
 
 
 def _changed_functions(before: Snapshot) -> Iterator[str]:
