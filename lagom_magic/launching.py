@@ -5,6 +5,7 @@ Everything that can be wrong with what the user gave is found in `Launching.__in
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import re
@@ -63,13 +64,18 @@ class Launching:
         self._fn_name = str(getattr(train_fn, "__name__", type(train_fn).__name__))
         plan = plan_function(train_fn, config)
         self._search = _search_of(plan, config)
-        self._plan = _without_budget(plan) if not isinstance(self._search.sampler, PromotionSampler) else plan
+        self._plan = plan if _gives_budgets(self._search, config) else _without_budget(plan)
         self._session: SessionInfo | None = None
         self._publisher: Publisher | None = None
         self._kit, self._notes = prepare_kit(
             self._plan.payload(), self._notebook_dir, config.py_files, config.files, is_local=self._will_be_local()
         )
         self._n_workers = config.workers or os.cpu_count() or 1
+        n_points = self._search.sampler.n_trials or 0
+        if n_points > self._n_trials():
+            self._notes += (
+                f"the grid has {n_points:,} points, and {self._n_trials()} of them run; --trials {n_points} runs all.",
+            )
         self._start_timeout_s = _start_timeout_s()
 
     def _will_be_local(self) -> bool:
@@ -171,7 +177,7 @@ class Launching:
     def _n_trials(self) -> int:
         if not isinstance(self._config, OptimizationConfig):
             return 1
-        return self._search.sampler.n_trials or self._config.num_trials
+        return min(self._search.sampler.n_trials or self._config.num_trials, self._config.num_trials)
 
     def _launcher(self, run_id: str, n_workers: int) -> Launcher:
         if self._make_launcher is not None:
@@ -239,8 +245,25 @@ def _start_timeout_s() -> float:
     return value
 
 
+def _gives_budgets(search: Search, config: BaseConfig) -> bool:
+    is_own_sampler = isinstance(config, OptimizationConfig) and not isinstance(config.sampler_choice, str)
+    return is_own_sampler or isinstance(search.sampler, PromotionSampler)
+
+
 def _without_budget(plan: FunctionPlan) -> FunctionPlan:
-    """Where nobody gives budgets, the argument's own default is all there is."""
+    """Where nobody gives budgets, the argument's own default is all there is.
+
+    Raises:
+        ConfigError: when it has none.
+    """
+    if (
+        "budget" in plan.wants
+        and inspect.signature(plan.train_fn).parameters["budget"].default is inspect.Parameter.empty
+    ):
+        raise ConfigError(
+            "the function takes `budget`, which only the pruners asha and hyperband give (or a sampler of your own): "
+            "use --pruner asha, or give the argument a default."
+        )
     return replace(plan, wants=tuple(name for name in plan.wants if name != "budget"))
 
 

@@ -105,6 +105,25 @@ def test_a_default_budget_stays_when_nobody_gives_one(run_here: Launch) -> None:
     assert {t.metric for t in run_here(train, OptimizationConfig(num_trials=2, pruner="median")).trials} == {7.0}
 
 
+def test_a_budget_that_nobody_gives_is_refused_before_anything_starts(run_here: Launch) -> None:
+    import optuna
+
+    def train(x: Float(0, 1), budget: int) -> float:
+        return x * budget
+
+    with pytest.raises(ConfigError, match="--pruner asha"):
+        run_here(train, OptimizationConfig(num_trials=2, pruner=optuna.pruners.MedianPruner()))
+
+
+def test_a_grid_runs_no_more_than_its_trials_and_says_so(run_here: Launch) -> None:
+    def train(n: Int(1, 9)) -> int:
+        return n
+
+    run = run_here(train, OptimizationConfig(num_trials=3, workers=1, optimizer="grid"))
+    assert len(run.trials) == 3
+    assert run.view.notices == ["the grid has 9 points, and 3 of them run; --trials 9 runs all."]
+
+
 def test_fixed_hparams_win_over_the_annotation(run_here: Launch) -> None:
     def train(x: Float(0, 1), n: Int(1, 9)) -> float:
         return x * n

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 import sys
 import threading
@@ -26,9 +27,10 @@ from lagom_magic.driver.roster import Member, Roster, read_hello
 from lagom_magic.driver.state import DriverState
 from lagom_magic.errors import StoreError
 from lagom_magic.events import commands, facts
+from lagom_magic.rpc.codec import encode_messages
 from lagom_magic.rpc.server import Connection, Server
 from lagom_magic.rpc.tls import make_certificate
-from lagom_magic.search.base import Answer, Pruner, Sampler
+from lagom_magic.search.base import Answer, Pruner, Sampler, Suggestion
 from lagom_magic.store.store import RunStore
 
 logger = logging.getLogger("lagom_magic.driver")
@@ -93,7 +95,8 @@ class Driver:
         self._token = Secret(secrets.token_bytes(32))
         self._certificate, self._private_key = make_certificate()
         self._inbox: deque[facts.Fact | inputs.Input] = deque()
-        self._is_handling = False
+        #: Held until the first commands are carried out, so that no input overtakes them.
+        self._is_handling = True
         self._patience: asyncio.TimerHandle | None = None
         self._asking = None if sampler.is_cheap else ThreadPoolExecutor(1, "lagom-sampler")
         self._port = 0
@@ -167,6 +170,7 @@ class Driver:
         silence = loop.create_task(self._watch_silence(), name="lagom-silence")
         try:
             self._execute(self._state.start())
+            self._is_handling = False
             self._work_off()
             outcome = await self._ended
         finally:
@@ -198,7 +202,8 @@ class Driver:
 
     def _on_callback_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
-        if isinstance(error, OSError):  # a connection's, already told by connection_lost
+        is_connections = "transport" in context or "protocol" in context
+        if isinstance(error, OSError) and is_connections:  # told by connection_lost
             logger.info("%s: %s", context.get("message"), error)
         elif not self._ended.done():
             self._ended.set_exception(error or RuntimeError(context.get("message", "unknown")))
@@ -351,14 +356,27 @@ class Driver:
 
     def _on_start_timeout(self) -> None:
         if self._state.state is facts.RunState.STARTING:
-            what = f"no worker came within {self._start_timeout_s:g} s. {self._launcher.describe_shortage()}"
-            self._post(inputs.ClusterUnfit(what))
+            what = f"no worker came within {self._start_timeout_s:g} s."
+            self._with_shortage(lambda shortage: inputs.ClusterUnfit(f"{what} {shortage}".strip()))
 
     def _on_shortage(self) -> None:
         n_here = sum(1 for _ in self._roster)
         if 0 < n_here < self._plan.n_workers and not self._ended.done():
-            what = f"running on {n_here} of {self._plan.n_workers} workers. {self._launcher.describe_shortage()}"
-            self._post(inputs.SlotsShort(what))
+            what = f"running on {n_here} of {self._plan.n_workers} workers."
+            self._with_shortage(lambda shortage: inputs.SlotsShort(f"{what} {shortage}".strip()))
+
+    def _with_shortage(self, tell: Callable[[str], inputs.Input]) -> None:
+        """Posts what `tell` makes of the cluster's numbers; they are asked for in a thread, for they may not come."""
+
+        def ask() -> None:
+            try:
+                shortage = self._launcher.describe_shortage()
+            except Exception:  # the thread's outer edge: the message goes without its numbers
+                logger.exception("the cluster does not say what it has")
+                shortage = ""
+            self._from_thread(tell(shortage))
+
+        threading.Thread(target=ask, name="lagom-shortage", daemon=True).start()
 
     async def _watch_silence(self) -> None:
         while True:
@@ -432,7 +450,8 @@ class Driver:
 
     def _tell(self, order: commands.Tell) -> None:
         ended = order.ended
-        value = ended.metric if ended.state in (facts.TrialState.COMPLETE, facts.TrialState.PRUNED) else None
+        has_value = ended.state in (facts.TrialState.COMPLETE, facts.TrialState.PRUNED)
+        value = ended.metric if has_value and ended.metric is not None and not math.isnan(ended.metric) else None
         if self._asking is None:
             self._tell_now(ended.trial_id, ended.state, value)
         else:
@@ -442,6 +461,10 @@ class Driver:
         begin = time.perf_counter()
         try:
             answer = self._sampler.ask(trial_id)
+            if isinstance(answer, Suggestion):
+                encode_messages([answer.hparams])
+            elif not isinstance(answer, Answer):
+                raise TypeError(f"ask returned {answer!r}; allowed: a Suggestion, WAIT or EXHAUSTED")
         except Exception as error:  # user-given samplers may raise anything: the run ends with their message
             logger.exception("the sampler failed")
             return inputs.SamplerFailed(f"{type(error).__name__}: {error}")

@@ -26,12 +26,13 @@ class Verdict:
 
 
 def reported_value(metrics: Metrics, metric: str | None) -> float | None:
-    """The number of one report that counts for pruning; None when the report is about something else."""
+    """The number of one report that counts: of the metric that counts, or the plain one, which has no other name.
+
+    None when the report is about something else, or nobody has said yet which metric counts.
+    """
     if metric is not None and metric in metrics:
         return metrics[metric]
-    if metric is None and len(metrics) == 1:
-        return next(iter(metrics.values()))
-    return None
+    return metrics.get(PLAIN)
 
 
 def judge(ended: TrialEnded, metric: str | None, last_report: Metrics, *, was_seen: bool) -> Verdict:

@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 
 from lagom_magic.driver import inputs
-from lagom_magic.driver.judge import PLAIN, judge, reported_value
+from lagom_magic.driver.judge import judge, reported_value
 from lagom_magic.driver.plan import RunPlan
 from lagom_magic.events import commands, facts
 from lagom_magic.events.commands import Command
@@ -64,6 +64,11 @@ class DriverState:
         #: The sampler said WAIT: ask again after the next end.
         self._sampler_waits = False
         self._metric_was_seen = False
+        #: The metric that counts, as soon as it is known.
+        self._metric_name = plan.metric
+        #: (trial, attempt, path) of the files that ended trials have announced and that have not arrived.
+        self._files_due: set[tuple[int, int, str]] = set()
+        self._n_final_at_ask = 0
         self._n_failed = 0
         #: The first trial that failed for good, in one line.
         self._first_failure = ""
@@ -117,14 +122,18 @@ class DriverState:
                 return self._on_report(event)
             case facts.TrialEnded():
                 return self._on_trial_ended(event)
-            case facts.FileStored() | facts.Noticed():
+            case facts.FileStored():
+                self._files_due.discard((event.trial_id, event.attempt, event.path))
+                return [commands.Record(event)]
+            case facts.Noticed():
                 return [commands.Record(event)]
             case inputs.Suggested():
                 return self._on_suggested(event)
             case inputs.NotSuggested(answer=answer):
                 self._is_asking = False
                 self._is_exhausted = self._is_exhausted or answer is EXHAUSTED
-                self._sampler_waits = answer is not EXHAUSTED
+                # What ended while it was asked may be what it waits for: then it is asked again.
+                self._sampler_waits = answer is not EXHAUSTED and self._n_final == self._n_final_at_ask
                 return []
             case inputs.SamplerFailed(message=message):
                 self._is_asking = False
@@ -165,37 +174,29 @@ class DriverState:
         return []
 
     def _on_report(self, event: facts.MetricReported) -> list[Command]:
-        trial = self._running(event.trial_id, event.attempt)
+        trial = self._running(event.trial_id, event.attempt, event.worker_id)
         if trial is None:
             return []
         trial.last_report = event.metrics
         result: list[Command] = [commands.Record(event)]
-        value = reported_value(event.metrics, self._plan.metric)
-        if value is None and list(event.metrics) == [PLAIN]:
-            value = event.metrics[PLAIN]
+        value = reported_value(event.metrics, self._metric_name)
         if value is None or trial.is_pruned or self._ending:
             return result
-        if self._pruner.report(event.trial_id, event.step, value):
-            trial.is_pruned = True
+        try:
+            trial.is_pruned = self._pruner.report(event.trial_id, event.step, value)
+        except Exception as error:  # a pruner of the user's may raise anything: the run ends with its message
+            return [*result, *self._begin_end(RunState.FAILED, f"the pruner failed: {type(error).__name__}: {error}")]
+        if trial.is_pruned:
             result.append(commands.PruneTrial(trial.worker_id, event.trial_id, event.attempt))
         return result
 
     def _on_trial_ended(self, event: TrialEnded) -> list[Command]:
-        trial = self._running(event.trial_id, event.attempt)
+        trial = self._running(event.trial_id, event.attempt, event.worker_id)
         if trial is None:
             return []
         self.slots[trial.worker_id].trial_id = None
-        run_error = ""
-        if event.state is TrialState.COMPLETE:
-            if self._plan.needs_metric:
-                verdict = judge(event, self._plan.metric, trial.last_report, was_seen=self._metric_was_seen)
-                event, run_error = verdict.ended, verdict.run_error
-                self._metric_was_seen = self._metric_was_seen or event.metric is not None
-            else:
-                event = replace(event, metric=reported_value(event.metrics, self._plan.metric))
-        elif event.state is not TrialState.FAILED:
-            metrics = event.metrics or trial.last_report
-            event = replace(event, metrics=metrics, metric=reported_value(metrics, self._plan.metric))
+        self._files_due.update((event.trial_id, event.attempt, path) for path in event.files)
+        event, run_error = self._judged(event, trial)
         self._learn_duration(event.duration_s)
         result: list[Command] = [commands.Record(event)]
         if event.state is TrialState.FAILED and not run_error and not self._ending:
@@ -203,14 +204,32 @@ class DriverState:
                 trial.n_failures += 1
                 reason = f"{event.error.kind if event.error else 'failed'}, retry {trial.n_failures}"
                 return [*result, *self._requeue(event.trial_id, trial, reason)]
-            self._n_failed += 1
-            limit = self._plan.max_failures
-            if limit is not None and self._n_failed > limit:
-                run_error = f"{self._n_failed} trials failed, more than max_failures={limit} allows; the last: " + (
-                    f"{event.error.kind}: {event.error.message}" if event.error else "no reason given"
-                )
+            run_error = self._count_failure(event.error)
         result += self._finish_trial(event.trial_id, trial, event)
         return [*result, *(self._begin_end(RunState.FAILED, run_error) if run_error else [])]
+
+    def _judged(self, event: TrialEnded, trial: _Trial) -> tuple[TrialEnded, str]:
+        """The end with the metric that counts, or as a failure; and why the whole run cannot go on, or ''."""
+        if event.state is TrialState.FAILED:
+            return event, ""
+        if event.state is not TrialState.COMPLETE or not self._plan.needs_metric:
+            metrics = event.metrics or trial.last_report
+            return replace(event, metrics=metrics, metric=reported_value(metrics, self._metric_name)), ""
+        verdict = judge(event, self._plan.metric, trial.last_report, was_seen=self._metric_was_seen)
+        ended = verdict.ended
+        self._metric_was_seen |= ended.metric is not None or (ended.error is not None and ended.error.kind == "NAN")
+        if self._metric_name is None and ended.metric is not None:
+            self._metric_name = next(iter(ended.metrics))
+        return ended, verdict.run_error
+
+    def _count_failure(self, error: TrialError | None) -> str:
+        """Why the run ends of one failure more; '' when it bears it."""
+        self._n_failed += 1
+        limit = self._plan.max_failures
+        if limit is None or self._n_failed <= limit:
+            return ""
+        last = f"{error.kind}: {error.message}" if error else "no reason given"
+        return f"{self._n_failed} trials failed, more than max_failures={limit} allows; the last: {last}"
 
     def _finish_trial(self, trial_id: int, trial: _Trial, ended: TrialEnded) -> list[Command]:
         trial.state = ended.state
@@ -221,7 +240,7 @@ class DriverState:
         self._n_complete += ended.state is TrialState.COMPLETE
         self._sampler_waits = False
         self._pruner.end(trial_id, ended.state)
-        return [commands.Tell(trial.hparams, trial.budget, ended)]
+        return [commands.Tell(ended)]
 
     def _requeue(self, trial_id: int, trial: _Trial, reason: str) -> list[Command]:
         trial.attempt += 1
@@ -232,12 +251,12 @@ class DriverState:
         self._pruner.restart(trial_id)
         return [commands.Record(facts.TrialRequeued(trial_id, trial.attempt, reason))]
 
-    def _running(self, trial_id: int, attempt: int) -> _Trial | None:
-        """The trial if this very attempt is running; None for what comes late or is not ours."""
+    def _running(self, trial_id: int, attempt: int, worker_id: int) -> _Trial | None:
+        """The trial if this very attempt is running on this worker; None for what comes late or from another."""
         trial = self.trials.get(trial_id)
-        if trial is None or trial.state is not TrialState.RUNNING or trial.attempt != attempt:
+        if trial is None or trial.state is not TrialState.RUNNING:
             return None
-        return trial
+        return trial if (trial.attempt, trial.worker_id) == (attempt, worker_id) else None
 
     def _learn_duration(self, duration_s: float) -> None:
         mean = self._mean_duration_s
@@ -266,7 +285,7 @@ class DriverState:
         trial_id, slot.trial_id = slot.trial_id, None
         if trial_id is not None:
             result += self._on_trial_lost(trial_id, event)
-        return [*result, *self._check_anyone_left(event.reason)]
+        return result
 
     def _on_trial_lost(self, trial_id: int, event: facts.WorkerLost) -> list[Command]:
         trial = self.trials[trial_id]
@@ -275,13 +294,14 @@ class DriverState:
         if trial.n_losses == 0:
             trial.n_losses = 1
             return self._requeue(trial_id, trial, f"worker {event.worker_id} was lost: {event.reason}")
-        self._n_failed += 1
         error = TrialError("LOST", f"its worker was lost twice; the last, worker {event.worker_id}: {event.reason}")
-        return self._end_here(trial_id, trial, TrialState.FAILED, error)
+        run_error = self._count_failure(error)
+        result = self._end_here(trial_id, trial, TrialState.FAILED, error)
+        return [*result, *(self._begin_end(RunState.FAILED, run_error) if run_error else [])]
 
     def _end_here(self, trial_id: int, trial: _Trial, state: TrialState, error: TrialError | None) -> list[Command]:
         """Ends an attempt that no worker will end."""
-        metric = reported_value(trial.last_report, self._plan.metric)
+        metric = reported_value(trial.last_report, self._metric_name)
         ended = TrialEnded(trial_id, trial.attempt, trial.worker_id, state, trial.last_report, metric, error=error)
         return [commands.Record(ended), *self._finish_trial(trial_id, trial, ended)]
 
@@ -358,6 +378,7 @@ class DriverState:
             result += self._assign()
             if self._wants_suggestion():
                 self._is_asking = True
+                self._n_final_at_ask = self._n_final
                 result.append(commands.Ask(len(self.trials)))
             if self._is_done():
                 result += self._begin_end(*self._verdict())
@@ -403,7 +424,7 @@ class DriverState:
         if self._is_asking or self._n_final < len(self.trials):
             return False
         nothing_comes = self._is_exhausted or len(self.trials) >= self._plan.n_trials
-        return nothing_comes or (self._sampler_waits and self._n_final == len(self.trials) > 0)
+        return nothing_comes or self._sampler_waits
 
     def _verdict(self) -> tuple[RunState, str]:
         if not self.trials:
@@ -425,8 +446,16 @@ class DriverState:
             result += [commands.ShutDownWorker(w) for w, slot in self.slots.items() if slot.is_registered]
         if not any(slot.is_registered for slot in self.slots.values()) and self._ending:
             self.state, reason = self._ending
+            if self._files_due:
+                result.append(commands.Record(facts.Noticed(_missing_files(self._files_due))))
             result += [commands.Record(facts.RunEnded(self.state, reason)), commands.EndRun(self.state, reason)]
         return result
+
+
+def _missing_files(due: set[tuple[int, int, str]]) -> str:
+    shown = ", ".join(f"{path} of trial {trial_id}" for trial_id, _, path in sorted(due)[:3])
+    more = f" and {len(due) - 3:,} more" if len(due) > 3 else ""
+    return f"files that the run's end left on the workers: {shown}{more}."
 
 
 def trial_seed(run_seed: int | None, trial_id: int) -> int | None:

@@ -69,7 +69,7 @@ class StartWorker(Command):
 
 @dataclass(frozen=True, slots=True)
 class Ask(Command):
-    """Ask the sampler for the next trial; answered by `Suggested`, `SamplerWaits` or `SamplerExhausted`."""
+    """Ask the sampler for the next trial; answered by `Suggested`, `NotSuggested` or `SamplerFailed`."""
 
     trial_id: int
 
@@ -78,8 +78,6 @@ class Ask(Command):
 class Tell(Command):
     """Tell the sampler how a trial ended."""
 
-    hparams: HParams
-    budget: int | None
     ended: TrialEnded
 
 

@@ -138,7 +138,7 @@ class Server:
         self.token = token
         self._tls = server_context(certificate, private_key)
         self._listener: socket.socket | None = None
-        self._accepting: asyncio.Task[None] | None = None
+        self._pausing: asyncio.TimerHandle | None = None
         #: Those that have not shown the token yet, at most MAX_UNAUTHENTICATED.
         self._greeting: dict[asyncio.Task[None], socket.socket] = {}
         self._connections: set[Connection] = set()
@@ -148,7 +148,7 @@ class Server:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self._listener = socket.create_server((address, 0), family=family, backlog=256)
         self._listener.setblocking(False)
-        self._accepting = asyncio.get_running_loop().create_task(self._accept(self._listener), name="lagom-accept")
+        asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
         return int(self._listener.getsockname()[1])
 
     def admit(self, connection: Connection) -> None:
@@ -161,10 +161,10 @@ class Server:
 
     async def close(self) -> None:
         """Stops accepting and closes every connection."""
-        if self._accepting is not None:
-            self._accepting.cancel()
-            await asyncio.gather(self._accepting, return_exceptions=True)
+        if self._pausing is not None:
+            self._pausing.cancel()
         if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
             self._listener.close()
         greeting = dict(self._greeting)
         for sock in greeting.values():  # ends the handshake from below: asyncio leaks one that is cancelled early
@@ -181,22 +181,28 @@ class Server:
             connection.abort("the driver has ended")
             await connection.gone
 
-    async def _accept(self, listener: socket.socket) -> None:
+    def _accept(self, listener: socket.socket) -> None:
+        """Takes the connections that wait. A callback: a task that is cancelled may lose one that it just took."""
         loop = asyncio.get_running_loop()
-        while True:
-            try:
-                sock, _ = await loop.sock_accept(listener)
-            except OSError as error:  # out of file descriptors: the workers that are there go on
-                logger.warning("cannot accept a connection: %s", error)
-                await asyncio.sleep(_ACCEPT_RETRY_S)
-                continue
-            if len(self._greeting) >= MAX_UNAUTHENTICATED:
-                sock.close()
-                continue
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            task = loop.create_task(self._greet(sock), name="lagom-greet")
-            self._greeting[task] = sock
-            task.add_done_callback(self._greeting.pop)
+        try:
+            while True:
+                sock, _ = listener.accept()
+                if len(self._greeting) >= MAX_UNAUTHENTICATED:
+                    sock.close()
+                    continue
+                sock.setblocking(False)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                task = loop.create_task(self._greet(sock), name="lagom-greet")
+                self._greeting[task] = sock
+                task.add_done_callback(self._greeting.pop)
+        except BlockingIOError:
+            return
+        except ConnectionAbortedError:
+            return  # it has gone while it waited
+        except OSError as error:  # out of file descriptors: the workers that are there go on
+            logger.warning("cannot accept a connection: %s", error)
+            loop.remove_reader(listener)
+            self._pausing = loop.call_later(_ACCEPT_RETRY_S, loop.add_reader, listener, self._accept, listener)
 
     async def _greet(self, sock: socket.socket) -> None:
         """Handshake and token, both within the time limit."""

@@ -139,6 +139,41 @@ def test_a_sampler_that_raises_ends_the_run_with_its_message(bench: Bench, sampl
     assert outcome(driver) == (RunState.FAILED, "the sampler failed: KeyError: 'lr'")
 
 
+@pytest.mark.parametrize("answer", [{"x": 1.0}, Suggestion({"x": object()}), Suggestion({"x": float("inf")})])
+def test_an_answer_that_no_trial_can_have_ends_the_run(bench: Bench, answer: Any) -> None:
+    class Wrong(Counting):
+        def ask(self, trial_id: int) -> Suggestion | Answer:
+            return answer  # type: ignore[no-any-return]
+
+    state, reason = outcome(bench.run(ScriptedLauncher(), sampler=Wrong()))
+    assert state is RunState.FAILED
+    assert reason.startswith("the sampler failed: ")
+
+
+def test_a_trial_pruned_with_nan_is_told_without_a_value(bench: Bench) -> None:
+    async def nan(worker: ScriptedWorker) -> None:
+        await worker.join()
+        worker.end_trial(await worker.next("start_trial"), {"metric": "nan"}, state="PRUNED")
+        await worker.next("shut_down")
+        await worker.leave()
+
+    sampler = Counting()
+    bench.run(ScriptedLauncher(nan), sampler=sampler, n_trials=1, n_workers=1)
+    assert sampler.told == [(0, TrialState.PRUNED, None)]
+
+
+def test_a_cluster_that_cannot_say_what_it_has_does_not_keep_the_message_back(bench: Bench) -> None:
+    class Mute(ScriptedLauncher):
+        def start(self, ticket: Any, on_exit: Any) -> None:
+            self.tickets.append(ticket)
+
+        def describe_shortage(self) -> str:
+            raise OSError("the JVM is gone")
+
+    driver = bench.run(Mute(), start_timeout_s=0.2)
+    assert outcome(driver) == (RunState.FAILED, "no worker came within 0.2 s.")
+
+
 def test_an_exhausted_sampler_ends_the_run(bench: Bench) -> None:
     class Two(Counting):
         def ask(self, trial_id: int) -> Suggestion | Answer:

@@ -55,3 +55,20 @@ def test_it_gives_its_file_descriptors_back() -> None:
     opened.open()
     del opened
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_forked_child_does_not_keep_it_shut() -> None:
+    latch = Latch()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(writing)
+        os.read(reading, 1)
+        os._exit(0)
+    try:
+        latch.open()
+        assert latch.wait(1)
+    finally:
+        os.close(reading)
+        os.close(writing)
+        os.waitpid(child, 0)

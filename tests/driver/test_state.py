@@ -377,3 +377,80 @@ def test_fixed_hparams_reach_every_trial_beside_the_suggested_ones() -> None:
     driven = Driven(n_workers=1, fixed_hparams={"epochs": 3})
     driven.register(1)
     assert of(driven.orders, commands.StartTrial)[0].hparams == {"epochs": 3, "x": 0}
+
+
+def test_trials_that_lost_their_worker_twice_count_against_max_failures() -> None:
+    driven = Driven(n_trials=5, n_workers=2, max_failures=0)
+    driven.register(1)
+    driven.tell(facts.WorkerLost(1, 1, "gone"))
+    driven.register(2)
+    driven.tell(facts.WorkerLost(2, 1, "gone too"))
+    assert driven.state.ending_state is RunState.FAILED
+    assert "max_failures=0" in driven.state.reason
+
+
+def test_an_event_of_another_worker_changes_nothing() -> None:
+    driven = Driven()
+    driven.register(1, 2)
+    assert driven.tell(facts.TrialEnded(0, 1, 2, TrialState.COMPLETE, {"metric": 1.0})) == []
+    assert driven.tell(facts.MetricReported(0, 1, 2, 1, {"metric": 1.0})) == []
+
+
+def test_without_a_name_only_the_metric_that_was_returned_prunes() -> None:
+    pruner = PruneAt(step=1)
+    driven = Driven(n_trials=6, n_workers=1, pruner=pruner)
+    driven.register(1)
+    driven.tell(facts.MetricReported(0, 1, 1, 1, {"loss": 0.1}))
+    driven.end(0, TrialState.COMPLETE, metrics={"accuracy": 0.9})
+    driven.tell(facts.MetricReported(1, 1, 1, 1, {"loss": 0.1}))
+    assert ("report", 0) not in pruner.calls
+    assert ("report", 1) not in pruner.calls
+    driven.tell(facts.MetricReported(1, 1, 1, 1, {"accuracy": 0.1}))
+    assert ("report", 1) in pruner.calls
+
+
+def test_a_pruner_that_raises_ends_the_run_with_its_message() -> None:
+    class Broken(PruneAt):
+        def report(self, trial_id: int, step: int, value: float) -> bool:
+            raise ZeroDivisionError("by zero")
+
+    driven = Driven(n_workers=1, pruner=Broken())
+    driven.register(1)
+    driven.tell(facts.MetricReported(0, 1, 1, 1, {"metric": 0.1}))
+    assert driven.state.reason == "the pruner failed: ZeroDivisionError: by zero"
+
+
+def test_a_sampler_that_waits_for_nothing_ends_the_run() -> None:
+    state = DriverState(RunPlan("run", "exp", "hpo", 5, 1), PruneAt())
+    state.start()
+    orders = state.handle(inputs.NotSuggested(0, WAIT))
+    assert of(orders, commands.EndRun) == [commands.EndRun(RunState.FAILED, "the sampler suggested nothing")]
+
+
+def test_an_end_that_overtakes_the_answer_wait_makes_it_worth_another_question() -> None:
+    state = DriverState(RunPlan("run", "exp", "hpo", 5, 2), PruneAt())
+    state.start()
+    state.handle(inputs.Suggested(0, Suggestion({})))
+    state.handle(facts.WorkerRegistered(1, 1, "host", 1))
+    state.handle(facts.WorkerRegistered(2, 1, "host", 2))
+    state.handle(facts.TrialEnded(0, 1, 1, TrialState.COMPLETE, {"metric": 1.0}))
+    assert of(state.handle(inputs.NotSuggested(1, WAIT)), commands.Ask) == [commands.Ask(1)]
+
+
+def test_a_metric_that_was_nan_first_was_there() -> None:
+    driven = Driven(n_trials=5, n_workers=1, metric="accuracy")
+    driven.register(1)
+    driven.end(0, TrialState.COMPLETE, metrics={"accuracy": math.nan})
+    driven.end(1, TrialState.COMPLETE, metrics={"loss": 1.0})
+    assert driven.state.ending_state is None
+
+
+def test_files_that_did_not_arrive_are_named_at_the_end() -> None:
+    driven = Driven(n_trials=1, n_workers=1)
+    driven.register(1)
+    driven.complete(0, files=("artifacts/a.png", "artifacts/b.png"))
+    driven.tell(facts.FileStored(0, 1, "artifacts/a.png", 1, "00"))
+    notices = records(driven.leave(1), facts.Noticed)
+    assert [notice.text for notice in notices] == [
+        "files that the run's end left on the workers: artifacts/b.png of trial 0."
+    ]
