@@ -59,7 +59,7 @@ def counted_value(metrics: Metrics, name: str | None) -> tuple[str, float] | Non
 
 def _run_started(view: RunView, fact: RunStarted, time: float) -> None:
     view.header = fact
-    view.metric_name = fact.metric
+    view.metric_name = fact.metric or view.metric_name
     if view.started_at is None:
         view.started_at = time
     view.state, view.state_reason, view.ended_at = RunState.STARTING, "", None
@@ -136,7 +136,7 @@ def _trial_ended(view: RunView, fact: TrialEnded, time: float) -> None:
     _release(view, trial, n_ended=1)
     if fact.state is TrialState.COMPLETE:
         view.complete_steps[trial.n_steps] += 1
-        _compare(view, trial, time)
+        _compare(view, trial, fact.metrics, time)
     elif fact.state is TrialState.PRUNED:
         view.pruned_steps[trial.n_steps] += 1
 
@@ -206,13 +206,16 @@ def _learn_metrics(view: RunView, trial: TrialView, metrics: Metrics) -> None:
         view.metric_names[name] = None
 
 
-def _compare(view: RunView, trial: TrialView, time: float) -> None:
+def _compare(view: RunView, trial: TrialView, final_metrics: Metrics, time: float) -> None:
     """Let a complete trial's metric take part in best, worst and mean."""
     value = trial.metric
     if value is None or not math.isfinite(value):
         return
-    if view.metric_name is None and (counted := counted_value(trial.metrics, None)) is not None:
-        view.metric_name = counted[0]
+    if view.n_valued == 0 and (view.header is None or view.header.metric is None):
+        # What trials broadcast gave the name only for the time being.
+        names = [name for name, final in final_metrics.items() if final == value]
+        if names and view.metric_name not in names:
+            view.metric_name = "metric" if "metric" in names else names[0]
     view.n_valued += 1
     view.metric_sum += value
     best, worst = view.best, view.worst

@@ -20,12 +20,9 @@ from lagom_magic.search.none_pruner import NonePruner
 from lagom_magic.search.promotion_sampler import PromotionSampler
 from lagom_magic.search.qmc_sampler import QmcSampler
 from lagom_magic.search.random_sampler import RandomSampler
+from lagom_magic.spec.config import PRUNERS, SAMPLER_ALIASES, SAMPLERS
 from lagom_magic.spec.space import Searchspace
 
-SAMPLERS = ("random", "grid", "tpe", "gp", "cmaes", "qmc")
-PRUNERS = ("median", "none", "asha", "hyperband")
-#: Maggy's names. As a sampler, `asha` is random search under the ASHA pruner.
-_ALIASES = {"randomsearch": "random", "gridsearch": "grid", "asha": "random"}
 #: What a sampler imports beyond NumPy; also the name that pip knows.
 _NEEDS = {"tpe": ("optuna",), "gp": ("optuna", "torch", "scipy"), "cmaes": ("optuna", "cmaes"), "qmc": ("scipy",)}
 #: Budgets of a function that names `budget`: 1, 2, 4, 8, 16 when there are trials enough to climb there.
@@ -110,9 +107,9 @@ def _name_of(role: str, given: object, known: tuple[str, ...], default: str) -> 
         return type(given).__name__
     name = _plain(given)
     if role == "sampler":
-        name = _ALIASES.get(name, name)
+        name = SAMPLER_ALIASES.get(name, name)
     if name not in known:
-        aliases = tuple(_ALIASES) if role == "sampler" else ()
+        aliases = tuple(SAMPLER_ALIASES) if role == "sampler" else ()
         raise ConfigError(
             f"Unknown {role} {given!r}; known: {', '.join(known)}, or a variable that holds a {role} object."
             f"{nearest(name, known + aliases)}"

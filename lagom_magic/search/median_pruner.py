@@ -14,6 +14,8 @@ from lagom_magic.search.score import WORST, score
 #: end well cross the others there: without it the search loses the best trial in half of the runs of
 #: `benchmarks/README.md` and saves nothing at equal best score; with it the best is kept.
 AUTO_WARMUP_SHARE = 10
+#: Steps of one trial that are remembered; a longer one is thinned to the first report in ever longer intervals.
+_MAX_STEPS = 1000
 
 
 @dataclass(slots=True)
@@ -21,15 +23,29 @@ class _Progress:
     best: float = WORST
     total: float = 0.0
     last_step: int | None = None
-    #: (step, average of all reports up to it).
+    n_reports: int = 0
+    #: (step, average of all reports up to it) at the first report in each interval of so many steps, steps ascending.
+    #: The intervals begin at multiples and lie in each other, so trials of one rhythm keep the same steps.
     averages: list[tuple[int, float]] = field(default_factory=list)
+    interval: int = 1
+
+    def keep(self, step: int, es_interval: int) -> None:
+        """Remember the average here if the step begins an interval; beyond `_MAX_STEPS`, lengthen the intervals."""
+        if self.averages and step // self.interval <= self.averages[-1][0] // self.interval:
+            return
+        self.averages.append((step, self.total / self.n_reports))
+        while len(self.averages) > _MAX_STEPS:
+            self.interval = 2 * self.interval if self.interval > 1 else max(2, es_interval)
+            first = {kept // self.interval: (kept, average) for kept, average in reversed(self.averages)}
+            self.averages = [*reversed(first.values())]
 
 
 class MedianPruner(Pruner):
     """Prunes a trial whose best value so far is worse than the median of complete trials' running averages.
 
     Trials are compared at equal steps only; a step that fewer than `es_min` complete trials reported decides
-    nothing. One report costs O(1) and a median look-up; a complete trial is sorted in once, at its end.
+    nothing. One report costs O(1) and a median look-up; a complete trial is sorted in once, at its end. Of a long
+    trial about 1,000 steps are remembered.
 
     Args:
         direction: "max" or "min".
@@ -61,7 +77,8 @@ class MedianPruner(Pruner):
         now = score(value, self._direction)
         progress.best = max(progress.best, now)
         progress.total += now
-        progress.averages.append((step, progress.total / (len(progress.averages) + 1)))
+        progress.n_reports += 1
+        progress.keep(step, self._es_interval)
         is_due = progress.last_step is None or step // self._es_interval > progress.last_step // self._es_interval
         progress.last_step = step
         return is_due and step >= self._warmup_steps and self._is_below_median(step, progress.best)
@@ -72,7 +89,7 @@ class MedianPruner(Pruner):
             for step, average in progress.averages:
                 insort(self._averages_at.setdefault(step, []), average)
             if self._is_auto:
-                self._warmup_steps = max(self._warmup_steps, progress.averages[-1][0] // AUTO_WARMUP_SHARE)
+                self._warmup_steps = max(self._warmup_steps, (progress.last_step or 0) // AUTO_WARMUP_SHARE)
 
     def restart(self, trial_id: int) -> None:
         self._running.pop(trial_id, None)

@@ -125,6 +125,11 @@ def _check_choices(kind: str, choices: Any) -> None:
                 f"{kind}: the value {value!r} is a {type(value).__name__}; allowed: None, bool, int, float, str. "
                 "Use a name for it and look the object up inside the training function."
             )
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(
+                f"{kind}: the value {value!r} is not finite, and JSON cannot hold it; allowed: None, bool, int, finite "
+                f"float, str. Use a name such as {str(value)!r} and convert it inside the training function."
+            )
     if len({(type(value), value) for value in choices}) < len(choices):
         raise ConfigError(f"{kind}({list(choices)!r}) names a value twice.")
 

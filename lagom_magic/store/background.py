@@ -35,6 +35,8 @@ _FLUSH_S = 1.0
 _HIGH_WATER_BYTES, _LOW_WATER_BYTES = 8 << 20, 1 << 20
 
 _NO_TENSORBOARD = "TensorBoard's files are incomplete"
+_NO_CONSOLE = "the console is incomplete"
+_NO_OUTPUT = "output is lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +119,11 @@ class Background:
             is_open = self._do(self._next_work(flush_at))
             now = time.monotonic()
             if flush_at is not None and now >= flush_at:
-                self._flush()
+                self._try(_NO_CONSOLE, self._flush)
                 flush_at = None
             elif flush_at is None and self._has_unflushed:
                 flush_at = now + _FLUSH_S
-            self.on_written()
+            self._try("the display is not told of new files", self.on_written)
 
     def _next_work(self, flush_at: float | None) -> list[Work]:
         """All work at hand; waits for the first of it, at most until `flush_at`."""
@@ -143,9 +145,12 @@ class Background:
         for work in gathered:
             if isinstance(work, list):
                 for fact, fact_time in work:
-                    self._do_fact(fact, fact_time)
+                    self._try("the run's files are incomplete", self._do_fact, fact, fact_time)
             elif isinstance(work, Output):
-                self._do_output(work)
+                self._try(_NO_OUTPUT, self._logs.write, work.worker_id, work.trial_id, work.attempt, work.data)
+                if work.is_shown:
+                    self._try(_NO_CONSOLE, self._show, work)
+                self._count_done(len(work.data))
             else:
                 self._do_close(work)
                 return False
@@ -159,7 +164,7 @@ class Background:
         if self._tensorboard is not None:
             self._try(_NO_TENSORBOARD, self._tensorboard.add, fact, fact_time)
         if isinstance(fact, TrialEnded):
-            self._end_output(fact.worker_id)
+            self._try(_NO_OUTPUT, self._end_output, fact.worker_id)
             trial = self._view.trials[fact.trial_id]
             self._try("a trial.json is not written", write_trial_json, self._layout, trial, fact)
         elif isinstance(fact, WorkerLost):
@@ -167,18 +172,17 @@ class Background:
         elif isinstance(fact, RunEnded):
             self._flush()
 
-    def _do_output(self, work: Output) -> None:
-        self._try("output is lost", self._logs.write, work.worker_id, work.trial_id, work.attempt, work.data)
-        if work.is_shown:
-            console = self._consoles.get(work.worker_id)
-            if console is None:
-                console = self._consoles[work.worker_id] = WorkerConsole(work.worker_id, LineLimiter())
-            lines = console.feed(work.trial_id, work.attempt, work.data, time.monotonic())
-            self._write_lines(lines)
-        self._n_bytes_done += len(work.data)
+    def _show(self, work: Output) -> None:
+        console = self._consoles.get(work.worker_id)
+        if console is None:
+            console = self._consoles[work.worker_id] = WorkerConsole(work.worker_id, LineLimiter())
+        self._write_lines(console.feed(work.trial_id, work.attempt, work.data, time.monotonic()))
+
+    def _count_done(self, n_bytes: int) -> None:
+        self._n_bytes_done += n_bytes
         if self._is_waited_for and self._n_bytes_in - self._n_bytes_done <= _LOW_WATER_BYTES:
             self._is_waited_for = False
-            self.on_uncongested()
+            self._try("workers are not read again", self.on_uncongested)
 
     def _end_output(self, worker_id: int) -> None:
         """The worker's trial is over: close its log and show what was held back."""
@@ -188,7 +192,7 @@ class Background:
 
     def _write_lines(self, lines: list[str]) -> None:
         if lines:
-            self._try("the console is incomplete", self._console.write, lines)
+            self._try(_NO_CONSOLE, self._console.write, lines)
 
     @property
     def _has_unflushed(self) -> bool:
@@ -204,9 +208,9 @@ class Background:
 
     def _do_close(self, work: Close) -> None:
         for worker_id in self._consoles:
-            self._end_output(worker_id)
-        self._logs.close()
-        self._console.close()
+            self._try(_NO_OUTPUT, self._end_output, worker_id)
+        self._try(_NO_OUTPUT, self._logs.close)
+        self._try(_NO_CONSOLE, self._console.close)
         if self._tensorboard is not None:
             self._try(_NO_TENSORBOARD, self._tensorboard.close)
         self._try("result.json is not written", self._write_result, work.result)
@@ -222,10 +226,16 @@ class Background:
         try:
             call(*args)
         except OSError as error:
-            self._on_error("disk", f"{consequence}: {error}")
+            self._tell("disk", f"{consequence}: {error}")
         except Exception as error:
             logger.exception("%s", consequence)
-            self._on_error(consequence, f"{consequence}: {type(error).__name__}: {error}")
+            self._tell(consequence, f"{consequence}: {type(error).__name__}: {error}")
+
+    def _tell(self, kind: str, text: str) -> None:
+        try:
+            self._on_error(kind, text)
+        except Exception:
+            logger.exception("nobody could be told: %s", text)
 
 
 def _nothing() -> None:

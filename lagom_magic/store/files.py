@@ -59,16 +59,25 @@ class _Transfer:
         return f".{self.name}.part"
 
     def keep(self) -> None:
-        os.rename(self.part_name, self.name, src_dir_fd=self.folder, dst_dir_fd=self.folder)
+        try:
+            os.rename(self.part_name, self.name, src_dir_fd=self.folder, dst_dir_fd=self.folder)
+        except OSError:
+            self.discard()
+            raise
         self._close()
 
     def discard(self) -> None:
-        os.unlink(self.part_name, dir_fd=self.folder)
-        self._close()
+        """Forget the file; what the disk does not let go of, or has lost already, is left to it."""
+        with suppress(OSError):
+            os.unlink(self.part_name, dir_fd=self.folder)
+        with suppress(OSError):
+            self._close()
 
     def _close(self) -> None:
-        os.close(self.descriptor)
-        os.close(self.folder)
+        try:
+            os.close(self.descriptor)
+        finally:
+            os.close(self.folder)
 
 
 class FileReceiver:
@@ -79,12 +88,19 @@ class FileReceiver:
         self._transfers: dict[int, _Transfer] = {}
         #: {worker_id: the file that was refused and whose remaining chunks are ignored}
         self._refused: dict[int, tuple[int, int, str]] = {}
+        #: {(trial_id, attempt): worker_id}; kept for good, because files may come after the trial's end.
+        self._started: dict[tuple[int, int], int] = {}
+
+    def start(self, worker_id: int, trial_id: int, attempt: int) -> None:
+        """From now on the worker may send files of this attempt."""
+        self._started[trial_id, attempt] = worker_id
 
     def receive(self, worker_id: int, header: Mapping[str, Any], data: bytes) -> FileStored | None:
         """Take one chunk; the fact when it was the last one.
 
         Raises:
-            StoreError: once a file, for a bad path, offset, size or hash, or when the disk refuses it.
+            StoreError: once a file, for a bad path, offset, size or hash, for an attempt that was not started on
+                this worker, or when the disk refuses it.
         """
         key = _key_of(header)
         if header.get("offset") != 0 and self._refused.get(worker_id) == key:
@@ -104,7 +120,7 @@ class FileReceiver:
         transfer = self._transfers.get(worker_id)
         if header.get("offset") == 0:
             self.abandon(worker_id)
-            transfer = self._transfers[worker_id] = self._begin(key)
+            transfer = self._transfers[worker_id] = self._begin(worker_id, key)
         if transfer is None or transfer.key != key or header.get("offset") != transfer.n_bytes:
             expected = transfer.n_bytes if transfer is not None and transfer.key == key else 0
             raise StoreError(f"{key[2]}: a chunk at byte {header.get('offset')!r} came, byte {expected} was expected.")
@@ -113,8 +129,12 @@ class FileReceiver:
         transfer.n_bytes += len(data)
         return self._finish(worker_id, transfer, header) if header.get("is_last") else None
 
-    def _begin(self, key: tuple[int, int, str]) -> _Transfer:
+    def _begin(self, worker_id: int, key: tuple[int, int, str]) -> _Transfer:
         trial_id, attempt, path = key
+        if self._started.get((trial_id, attempt)) != worker_id:
+            raise StoreError(
+                f"{path[:200]!r} is refused: trial {trial_id}, attempt {attempt} was not started on worker {worker_id}."
+            )
         *folders, name = safe_parts(path)
         trial_dir = self._layout.trial_dir(trial_id, attempt)
         trial_dir.mkdir(exist_ok=True)
@@ -133,8 +153,8 @@ class FileReceiver:
                 f"{transfer.key[2]}: {transfer.n_bytes} bytes with SHA-256 {sha256} arrived, "
                 f"{header.get('size_bytes')} bytes with {header.get('sha256')} were announced."
             )
-        transfer.keep()
         del self._transfers[worker_id]
+        transfer.keep()
         return FileStored(*transfer.key, size_bytes=transfer.n_bytes, sha256=sha256)
 
     def abandon(self, worker_id: int) -> None:

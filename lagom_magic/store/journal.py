@@ -75,9 +75,12 @@ class JournalWriter:
                 return
 
     def close(self) -> None:
-        """Write the rest and release the lock."""
+        """Write the rest and release the lock, which a forked child of this process would otherwise hold on."""
         self.flush()
-        os.close(self._descriptor)
+        try:
+            _lock(self._descriptor, fcntl.LOCK_UN)
+        finally:
+            os.close(self._descriptor)
 
 
 class JournalReader:

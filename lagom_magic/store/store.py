@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lagom_magic.errors import StoreError
-from lagom_magic.events.facts import Fact, FileStored, WorkerLost
+from lagom_magic.events.facts import Fact, FileStored, TrialStarted, WorkerLost
 from lagom_magic.store.background import Background, Close, Output
 from lagom_magic.store.files import FileReceiver
 from lagom_magic.store.journal import JournalWriter
@@ -98,7 +98,9 @@ class RunStore:
         """
         self._journal.append(fact, time)
         self._facts.append((fact, time))
-        if isinstance(fact, WorkerLost):
+        if isinstance(fact, TrialStarted):
+            self._files.start(fact.worker_id, fact.trial_id, fact.attempt)
+        elif isinstance(fact, WorkerLost):
             self._files.abandon(fact.worker_id)
 
     def flush(self) -> None:
@@ -111,7 +113,14 @@ class RunStore:
     def write_output(
         self, worker_id: int, trial_id: int | None, attempt: int, data: bytes, is_shown: bool = True
     ) -> None:
-        """Append what a worker printed to its output.log and, if it is shown, to the console."""
+        """Append what a worker printed to its output.log and, if it is shown, to the console.
+
+        Raises:
+            ValueError: when `trial_id` is not None or a whole number >= 0, or `attempt` not a whole number >= 1.
+        """
+        is_trial = trial_id is None or (type(trial_id) is int and trial_id >= 0)
+        if not is_trial or type(attempt) is not int or attempt < 1:
+            raise ValueError(f"output names trial {trial_id!r}, attempt {attempt!r}")
         self.flush()  # the order in which it happened
         self._background.put(Output(worker_id, trial_id, attempt, data, is_shown))
 
@@ -124,7 +133,8 @@ class RunStore:
         """Write a chunk of a file; the fact when the file is whole. Costs about 2 ms a MiB.
 
         Raises:
-            StoreError: once a file, for a bad path, offset, size or hash, or when the disk refuses it.
+            StoreError: once a file, for a bad path, offset, size or hash, for an attempt that was not started on
+                this worker, or when the disk refuses it.
         """
         return self._files.receive(worker_id, header, data)
 

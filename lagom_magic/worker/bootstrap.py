@@ -8,10 +8,12 @@ comes first on the supervisor's path.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import io
 import json
 import os
+import re
 import secrets
 import select
 import shutil
@@ -30,6 +32,9 @@ _END_TIMEOUT_S = 10.0
 _STDERR_LINES = 20
 #: Older than any worker between writing a payload and linking to it.
 _STALE_S = 60.0
+#: Packages and user code may serve the next run, so they stay this long after their last.
+_UNUSED_S = 86_400.0
+_SCRATCH_NAME = re.compile(r"-w\d+-\w{8}$")
 
 
 def run_worker(launch: dict[str, Any]) -> None:
@@ -41,12 +46,18 @@ def run_worker(launch: dict[str, Any]) -> None:
     Raises:
         RuntimeError: the supervisor failed; holds the last lines of its stderr.
     """
+    with contextlib.ExitStack() as in_use:
+        _run_worker(launch, in_use)
+
+
+def _run_worker(launch: dict[str, Any], in_use: contextlib.ExitStack) -> None:
     home = _private_folder()
     _forget_stale(home)
-    package = _unpacked(home, "package", launch["package_zip"])
-    user_code = _unpacked(home, "user-code", launch["user_code_zip"])
+    package = _unpacked(home, "package", launch["package_zip"], in_use)
+    user_code = _unpacked(home, "user-code", launch["user_code_zip"], in_use)
     worker_id = launch["ticket"]["worker_id"]
     scratch = tempfile.mkdtemp(prefix=f"{launch['ticket']['run_id']}-w{worker_id}-", dir=home)
+    _hold(scratch, in_use)
     payload = _stored(home, scratch, launch["payload"])
     marker = secrets.token_hex(8)
     path = [package, *launch["session_path"], *sys.path]
@@ -158,10 +169,24 @@ def _private_folder() -> str:
     return home
 
 
-def _unpacked(home: str, kind: str, archive: bytes) -> str:
+def _hold(folder: str, in_use: contextlib.ExitStack) -> None:
+    """Makes a folder if needed and keeps `_forget_stale` of other workers off it until `in_use` closes, or we die."""
+    while True:
+        os.makedirs(folder, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # it was removed just now
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            in_use.callback(os.close, fd)
+            with contextlib.suppress(OSError):  # a file system without locks; then nobody removes anything
+                fcntl.flock(fd, fcntl.LOCK_SH)
+            os.utime(folder)
+            if os.path.samestat(os.fstat(fd), os.stat(folder)):
+                return
+
+
+def _unpacked(home: str, kind: str, archive: bytes, in_use: contextlib.ExitStack) -> str:
     """The folder with the archive's content; shared by all workers that were sent the same."""
     folder = os.path.join(home, f"{kind}-{hashlib.sha256(archive).hexdigest()[:16]}")
-    os.makedirs(folder, exist_ok=True)
+    _hold(folder, in_use)
     if archive:
         with zipfile.ZipFile(io.BytesIO(archive)) as content:
             for name in content.namelist():
@@ -197,12 +222,34 @@ def _forget(payload: str) -> None:
 
 
 def _forget_stale(home: str) -> None:
-    """Removes the payloads of workers that were killed before they could."""
+    """Removes what killed workers left, and packages and user code that no worker has used for long."""
     for name in os.listdir(home):
         path = os.path.join(home, name)
-        with contextlib.suppress(FileNotFoundError):
-            if name.startswith("payload-") and time.time() - os.stat(path).st_mtime > _STALE_S:
-                _forget(path)
+        with contextlib.suppress(OSError):  # another worker removes or uses it: keeping house must not cost this one
+            if name.startswith("payload-"):
+                if _age_s(os.stat(path)) > _STALE_S:
+                    _forget(path)
+            elif name.startswith(("package-", "user-code-")):
+                _remove_unheld(path, _UNUSED_S)
+            elif _SCRATCH_NAME.search(name):
+                _remove_unheld(path, _STALE_S)
+
+
+def _remove_unheld(folder: str, unused_s: float) -> None:
+    """Removes a folder that is old enough and that no living worker holds."""
+    if _age_s(os.stat(folder)) <= unused_s:
+        return
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # BlockingIOError: it is in use
+        if _age_s(os.fstat(fd)) > unused_s:
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(fd)
+
+
+def _age_s(status: os.stat_result) -> float:
+    return time.time() - status.st_mtime
 
 
 def _write_whole(path: str, data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import shutil
@@ -16,6 +17,9 @@ from lagom_magic.worker.numbers import as_number
 _MAX_REPR_CHARACTERS = 10_000
 #: Beyond as many values the rest is only counted: the end of a trial is one message of limited size.
 _MAX_VALUES = 200
+_MAX_WARNINGS = 2 * _MAX_VALUES
+_MAX_METRICS = 10_000
+_MAX_ERROR_CHARACTERS = 500
 
 
 @dataclass(slots=True)
@@ -50,12 +54,28 @@ def normalise(returned: Any, metric_name: str, artifacts_dir: str) -> Result:
         items = {f"metric_{i}": value for i, value in enumerate(returned)}
     else:
         items = {metric_name if as_number(returned) is not None else _name_of(returned): returned}
+    n_metrics_dropped = n_values_dropped = 0
     for key, value in items.items():
         number = as_number(value)
         if number is not None:
-            result.metrics[key] = number
+            if len(result.metrics) < _MAX_METRICS or key == metric_name:
+                result.metrics[key] = number
+            else:
+                n_metrics_dropped += 1
         elif not _keep_file(result, key, value, artifacts_dir):
-            _keep_repr(result, key, value)
+            if len(result.values) < _MAX_VALUES:
+                _keep_repr(result, key, value)
+            else:
+                n_values_dropped += 1
+    del result.warnings[_MAX_WARNINGS:]
+    if n_metrics_dropped:
+        result.warnings.append(
+            f"{n_metrics_dropped:,} numbers after the first {_MAX_METRICS:,} were dropped; return such a table as a file."
+        )
+    if n_values_dropped:
+        result.warnings.append(
+            f"{n_values_dropped:,} values after the first {_MAX_VALUES} that are no numbers were dropped."
+        )
     return result
 
 
@@ -74,12 +94,11 @@ def _keep_file(result: Result, key: str, value: Any, artifacts_dir: str) -> bool
     if saver is None:
         return False
     suffix, save = saver
-    os.makedirs(artifacts_dir, exist_ok=True)
-    path = _free_name(artifacts_dir, _file_name(key) + suffix)
     try:
-        save(path)
+        os.makedirs(artifacts_dir, exist_ok=True)
+        save(_free_name(artifacts_dir, _file_name(key) + suffix))
     except Exception as error:  # the user's object and a foreign library: whatever it is, the numbers count more
-        result.warnings.append(f"{key!r} could not be saved ({type(error).__name__}: {error}); its repr was kept.")
+        result.warnings.append(f"{key!r} could not be saved ({_brief(error)}); its repr was kept.")
         return False
     return True
 
@@ -93,15 +112,31 @@ def _keep_path(result: Result, key: str, path: Any, artifacts_dir: str) -> bool:
         return False
     if os.path.isdir(path) and not _is_trials_own(path, artifacts_dir):
         return False  # such as "." or a data folder: too much to copy for a word that may mean something else
-    os.makedirs(artifacts_dir, exist_ok=True)
     target = _free_name(artifacts_dir, os.path.basename(os.path.normpath(path)))
+    try:
+        os.makedirs(artifacts_dir, exist_ok=True)
+        _put(path, target)
+    except OSError as error:  # such as a full disk: the numbers count more
+        with contextlib.suppress(OSError):
+            os.unlink(target)  # half a file; of a folder stays what could be copied
+        result.warnings.append(f"{key!r}: {path!r} could not be kept whole ({_brief(error)}); its repr was kept.")
+        return False
+    return True
+
+
+def _put(path: str, target: str) -> None:
     if os.path.isdir(path):
-        shutil.copytree(path, target)
+        shutil.copytree(path, target, symlinks=True)  # a link may lead nowhere, or round in a circle
+    elif not os.path.isfile(path):
+        raise OSError("it is a pipe, a socket or a device")  # reading it may never end
     elif os.path.islink(path) or os.path.isabs(path) or path.startswith(os.pardir):
         shutil.copy2(path, target)  # not the trial's own: the notebook's file, or one from elsewhere
     else:
         shutil.move(path, target)
-    return True
+
+
+def _brief(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:_MAX_ERROR_CHARACTERS]
 
 
 def _is_trials_own(folder: str, artifacts_dir: str) -> bool:
@@ -112,10 +147,6 @@ def _is_trials_own(folder: str, artifacts_dir: str) -> bool:
 
 
 def _keep_repr(result: Result, key: str, value: Any) -> None:
-    if len(result.values) == _MAX_VALUES:
-        result.warnings.append(f"Values after the first {_MAX_VALUES} that are no numbers were dropped.")
-    if len(result.warnings) > _MAX_VALUES:
-        return
     try:
         text = repr(value)
     except Exception as error:  # the user's own __repr__

@@ -25,7 +25,7 @@ class Streams:
 
     def flush(self) -> None:
         """Writes out what Python and C still hold."""
-        for stream in {sys.stdout, sys.stderr, *self._python} if sys.stdout is not self._python[0] else self._python:
+        for stream in (*self._python, sys.stdout, sys.stderr):  # ours first: a trial's own may not know how
             if stream is not None and not getattr(stream, "closed", False):
                 stream.flush()
         self._flush_c(None)

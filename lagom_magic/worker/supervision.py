@@ -14,7 +14,7 @@ import socket
 import sys
 from collections.abc import Mapping
 
-from lagom_magic.events.facts import Noticed, TrialState, to_record
+from lagom_magic.events.facts import Noticed, TrialEnded, TrialError, TrialState, to_record
 from lagom_magic.rpc.client import Channel, dial
 from lagom_magic.worker import failure
 from lagom_magic.worker.capture import OutputPump
@@ -267,10 +267,11 @@ class Supervisor:
             return
         folder = TrialFolder.of(self._launch.scratch, running.trial_id, running.attempt)
         try:
-            files = folder.gather(self._workdir)
+            files, warning = folder.gather(self._workdir)
         except OSError as error:
-            files = []
-            self._notice(f"Files of trial {running.trial_id} were lost: {error}")
+            files, warning = [], f"its files were lost: {error}"
+        if warning:
+            self._notice(f"Trial {running.trial_id}: {warning}")
         ended = running.dead(self._worker_id, failure.from_exit(status), files)
         self._finish(running, running.judged(to_record(ended)))
         if ended.state is not TrialState.STOPPED:
@@ -286,11 +287,32 @@ class Supervisor:
         if record["error"] and record["error"]["traceback"]:
             self._pump.send(record["error"]["traceback"].encode("utf-8", "backslashreplace"), console=False)
         self._pump.trial = None
-        self._send(record)
+        try:
+            self._send(record)
+        except ValueError as error:  # nobody may wait for an end that cannot be told
+            record = self._untold(running, record["duration_s"], error)
+            self._send(record)
         if record["files"]:
             folder = TrialFolder.of(self._launch.scratch, running.trial_id, running.attempt)
             self._uploader.add(running.trial_id, running.attempt, folder, list(record["files"]))
         self._orphans.kill(self._nursery.pids)
+
+    def _untold(self, running: RunningTrial, duration_s: float, why: ValueError) -> Message:
+        """The end of a trial whose own record does not fit into a message."""
+        return to_record(
+            TrialEnded(
+                running.trial_id,
+                running.attempt,
+                self._worker_id,
+                TrialState.FAILED,
+                duration_s=duration_s,
+                error=TrialError(
+                    "RESULT",
+                    f"The result could not be sent to the driver: {why}. Return less: shorter names, fewer values; "
+                    "write what is large to a file and return its path.",
+                ),
+            )
+        )
 
     # processes
 

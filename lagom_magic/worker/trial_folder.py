@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from itertools import islice
 
 from lagom_magic.worker.workdir import Workdir, files_below
+
+#: What the end of a trial, one message of limited size, can name.
+MAX_FILES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,19 @@ class TrialFolder:
         """What the function returned."""
         return self.path + "/artifacts"
 
-    def gather(self, workdir: Workdir) -> list[str]:
-        """Takes over what lies in the working directory; the names of all files, relative to this folder."""
+    def gather(self, workdir: Workdir) -> tuple[list[str], str]:
+        """Takes over what lies in the working directory.
+
+        Returns:
+            The files to send, relative to this folder, sorted; and a warning if there are too many of them, or ''.
+        """
         workdir.collect(self.files)
-        return list(files_below(self.path)) if os.path.isdir(self.path) else []
+        found = files_below(self.path) if os.path.isdir(self.path) else iter(())
+        files = list(islice(found, MAX_FILES))
+        n_left_out = sum(1 for _ in found)
+        if not n_left_out:
+            return files, ""
+        return files, (
+            f"the trial wrote {len(files) + n_left_out:,} files: the first {MAX_FILES:,} were kept and {n_left_out:,} "
+            "left out. Pack them into one archive (shutil.make_archive)."
+        )

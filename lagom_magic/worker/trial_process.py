@@ -64,6 +64,8 @@ class TrialProcess:
         faulthandler.enable()
         signal.signal(signal.SIGTERM, self._on_sigterm)
         _forbid_core_dumps()
+        if not os.path.isdir(self._workdir.path):  # a trial of the process before has removed it
+            self._workdir.create()
         os.chdir(self._workdir.path)
         guard = WriteGuard(self._workdir)
         guard.install()
@@ -98,10 +100,11 @@ class TrialProcess:
         duration_s = time.perf_counter() - begun
         self._reporter = None
         try:
-            files = folder.gather(self._workdir)
+            files, warning = folder.gather(self._workdir)
         except OSError as error:  # a full disk must not cost the numbers
-            files, lost = [], f"files of this trial were lost on host {self._host}: {error}"
-            outcome["warnings"] = (*outcome.get("warnings", ()), lost)
+            files, warning = [], f"files of this trial were lost on host {self._host}: {error}"
+        if warning:
+            outcome["warnings"] = (*outcome.get("warnings", ()), warning)
         return TrialEnded(
             start["trial_id"],
             start["attempt"],
@@ -158,12 +161,16 @@ class TrialProcess:
 
     def _tidy_up(self) -> str:
         """Makes ready for the next trial; why this process cannot take it, or ''."""
-        os.environ.pop(TRIAL_DIR_VARIABLE, None)
-        os.chdir(self._workdir.path)
-        self._streams.flush()
-        if not self._streams.restore():
-            return "closed or redirected standard output"
-        return leftovers()
+        try:
+            os.environ.pop(TRIAL_DIR_VARIABLE, None)
+            self._streams.flush()
+            os.chdir(self._workdir.path)
+            if not self._streams.restore():
+                return "closed or redirected standard output"
+            return leftovers()
+        except Exception as error:  # whatever the trial broke here, its result is sent all the same
+            self._streams.restore()
+            return f"{type(error).__name__}: {error}"
 
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._pid:  # a child of the user's that inherited this handler

@@ -2,9 +2,8 @@
 
 Reads go through the links. A write must not: before a file is opened for writing, its link gives way to a file
 of the trial's own, and a linked folder on the way gives way to a real one with links inside (as an overlay file
-system copies up). The audit hook of the trial process calls `make_own` for that, the guards in
-`native_writers.py` where C code opens files itself. A subprocess that writes to a link by itself still writes
-through.
+system copies up). `write_guard.py` calls `make_own` for that: its audit hook for files that Python opens, its
+wrappers where C code opens them itself. A subprocess that writes to a link by itself still writes through.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import threading
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -45,11 +46,17 @@ class WriteGuard:
 
     def __init__(self, workdir: Workdir) -> None:
         self._workdir = workdir
-        self._is_busy = False
+        #: `is_busy` is set in a thread that copies up: what that opens and moves itself needs no guard.
+        self._here = threading.local()
+        self._lock = threading.Lock()
 
     def install(self) -> None:
         """Begins to watch; Python cannot take an audit hook away again."""
         sys.addaudithook(self._on_event)
+        os.register_at_fork(after_in_child=self._renew_lock)  # another thread may have held it
+
+    def _renew_lock(self) -> None:
+        self._lock = threading.Lock()
 
     def actions(self) -> dict[str, Callable[[ModuleType], None]]:
         """What to do after the import of each library that writes files in C, for `AfterImport`."""
@@ -67,17 +74,18 @@ class WriteGuard:
                 self._make_own(args[i], keep_content=True, parent_only=True)
 
     def _make_own(self, path: Any, *, keep_content: bool, parent_only: bool = False) -> None:
-        if self._is_busy or isinstance(path, int) or path is None:
+        if getattr(self._here, "is_busy", False) or isinstance(path, int) or path is None:
             return
-        self._is_busy = True  # what follows opens and moves files itself
+        self._here.is_busy = True
         try:
             name = os.fsdecode(path)
-            if parent_only:
-                self._workdir.make_parent_own(name)
-            else:
-                self._workdir.make_own(name, keep_content=keep_content)
+            with self._lock:  # of two threads that write to one link, the second finds it copied up
+                if parent_only:
+                    self._workdir.make_parent_own(name)
+                else:
+                    self._workdir.make_own(name, keep_content=keep_content)
         finally:
-            self._is_busy = False
+            self._here.is_busy = False
 
     def _guard(self, module: ModuleType) -> None:
         for dotted, position, name in _NATIVE_WRITERS[module.__name__]:

@@ -147,6 +147,28 @@ def test_without_a_named_metric_the_first_report_names_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("final", "name"), [({"accuracy": 0.9}, "accuracy"), ({"metric": 0.9}, "metric"), ({"a": 0.1, "b": 0.9}, "b")]
+)
+def test_without_a_named_metric_the_final_one_gives_the_name_and_not_the_reports(
+    final: dict[str, float], name: str
+) -> None:
+    ended = TrialEnded(0, 1, 1, TrialState.COMPLETE, final, 0.9)
+    view = view_of([begin(metric=None), start(0), MetricReported(0, 1, 1, 0, {"loss": 0.5}), ended])
+    assert view.metric_name == name
+
+
+def test_a_named_metric_keeps_its_name() -> None:
+    ended = TrialEnded(0, 1, 1, TrialState.COMPLETE, {"metric": 0.9}, 0.9)
+    assert view_of([begin(), start(0), ended]).metric_name == "accuracy"
+
+
+def test_the_first_complete_trial_gives_the_name_for_good() -> None:
+    ends = [TrialEnded(i, 1, 1, TrialState.COMPLETE, {name: 0.9}, 0.9) for i, name in enumerate(["accuracy", "other"])]
+    facts = [begin(metric=None), start(0), ends[0], start(1), ends[1], begin(metric=None), start(2)]
+    assert view_of([*facts, MetricReported(2, 1, 1, 0, {"loss": 0.5})]).metric_name == "accuracy"
+
+
+@pytest.mark.parametrize(
     ("metrics", "name", "expected"),
     [
         ({"accuracy": 1.0, "loss": 2.0}, "loss", ("loss", 2.0)),

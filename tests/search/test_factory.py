@@ -17,6 +17,7 @@ from lagom_magic.search.optuna_sampler import OptunaSampler
 from lagom_magic.search.promotion_sampler import PromotionSampler
 from lagom_magic.search.qmc_sampler import QmcSampler
 from lagom_magic.search.random_sampler import RandomSampler
+from lagom_magic.spec import config
 from lagom_magic.spec.space import Float, Int, Searchspace
 
 SPACE = Searchspace(n=Int(1, 5))
@@ -179,8 +180,13 @@ def test_importing_the_search_imports_neither_optuna_nor_numpy() -> None:
 
 
 def test_every_name_makes_a_pair() -> None:
-    for sampler in factory.SAMPLERS:
-        for pruner in factory.PRUNERS:
+    for sampler in (*config.SAMPLERS, *config.SAMPLER_ALIASES):
+        for pruner in config.PRUNERS if sampler != "asha" else ("asha",):
             found = search(sampler, pruner)
             assert isinstance(found.sampler, Sampler)
             assert isinstance(found.pruner, Pruner)
+
+
+def test_the_names_are_those_of_the_configs() -> None:
+    assert vars(factory)["SAMPLERS"] is config.SAMPLERS
+    assert vars(factory)["PRUNERS"] is config.PRUNERS

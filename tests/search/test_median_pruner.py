@@ -1,5 +1,6 @@
 import math
 import random
+import tracemalloc
 
 import optuna
 import pytest
@@ -96,3 +97,29 @@ def test_it_agrees_with_optunas_where_both_mean_the_same(direction, seed) -> Non
     lengths = PrunerContract.run(None, ours, curves)
     assert lengths == PrunerContract.run(None, OptunaPruner(theirs, direction), curves)
     assert 10 < sum(length < 6 for length in lengths) < 36
+
+
+@pytest.mark.parametrize("es_interval", [1, 3])
+def test_long_trials_are_judged_in_bounded_memory(es_interval: int) -> None:
+    pruner = MedianPruner("max", es_min=3, es_interval=es_interval)
+    tracemalloc.start()
+    for trial_id in range(3):
+        for step in range(30_000):
+            pruner.report(trial_id, step, 0.5)
+    used, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert used < 1_000_000
+    for trial_id in range(3):
+        pruner.end(trial_id, TrialState.COMPLETE)
+    pruned_at = [step for step in range(30_000) if pruner.report(10, step, 0.4)]
+    assert 3_000 <= pruned_at[0] < 3_100
+    assert 400 < len(pruned_at) <= 1000
+
+
+def test_long_trials_with_other_numbers_of_reports_meet_at_the_same_steps() -> None:
+    pruner = MedianPruner("max", es_min=3, warmup_steps=0)
+    for trial_id, n_steps in enumerate((900, 2_500, 9_000)):
+        for step in range(n_steps):
+            pruner.report(trial_id, step, 0.5)
+        pruner.end(trial_id, TrialState.COMPLETE)
+    assert [step for step in range(900) if pruner.report(10, step, 0.4)] == list(range(0, 900, 16))

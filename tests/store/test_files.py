@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from lagom_magic.store.layout import RunLayout
 def receiver(tmp_path: Path) -> Iterator[FileReceiver]:
     (tmp_path / "trials").mkdir()
     receiver = FileReceiver(RunLayout(tmp_path))
+    for worker_id, trial_id, attempt in ((1, 7, 1), (1, 7, 2), (2, 8, 1)):
+        receiver.start(worker_id, trial_id, attempt)
     yield receiver
     receiver.close()
 
@@ -154,6 +157,17 @@ def test_a_file_may_be_sent_again_after_it_was_refused(receiver: FileReceiver) -
     assert send(receiver, "files/x", b"abc") is not None
 
 
+@pytest.mark.parametrize("change", [{"trial_id": 8}, {"trial_id": 9}, {"attempt": 3}])
+def test_a_file_of_an_attempt_that_was_not_started_on_the_worker_is_refused_once(
+    receiver: FileReceiver, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    first, *others = chunks("files/x", b"0123456789ab", **change)
+    with pytest.raises(StoreError, match="was not started on worker 1"):
+        receiver.receive(1, *first)
+    assert [receiver.receive(1, *chunk) for chunk in others] == [None, None]
+    assert os.listdir(tmp_path / "trials") == []
+
+
 @pytest.mark.parametrize(
     "change", [{"trial_id": "7"}, {"trial_id": -1}, {"trial_id": True}, {"attempt": 0}, {"path": 1}, {"trial_id": None}]
 )
@@ -176,3 +190,25 @@ def test_a_folder_in_the_files_place_is_an_error(receiver: FileReceiver) -> None
     send(receiver, "files/x/y", b"abc")
     with pytest.raises(StoreError, match="files/x"):
         send(receiver, "files/x", b"abc")
+
+
+def test_giving_up_a_file_whose_folder_was_deleted_is_silent_and_closes_it(
+    receiver: FileReceiver, tmp_path: Path
+) -> None:
+    before = os.listdir("/proc/self/fd")
+    header, part = chunks("files/x", b"12345678")[0]
+    receiver.receive(1, header, part)
+    shutil.rmtree(tmp_path / "trials")
+    receiver.abandon(1)
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_file_that_cannot_get_its_name_leaves_no_part_and_no_open_descriptor(
+    receiver: FileReceiver, tmp_path: Path
+) -> None:
+    before = os.listdir("/proc/self/fd")
+    (tmp_path / "trials/0007/files/x/y").mkdir(parents=True)
+    with pytest.raises(StoreError, match="files/x"):
+        send(receiver, "files/x", b"abc")
+    assert os.listdir(tmp_path / "trials/0007/files") == ["x"]
+    assert os.listdir("/proc/self/fd") == before

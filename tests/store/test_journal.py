@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import resource
 import signal
 from collections.abc import Iterator
@@ -117,3 +118,13 @@ def test_a_run_that_has_ended_is_not_interrupted(writer: JournalWriter, tmp_path
     view = read_view(tmp_path)
     interrupt(view)
     assert (view.state, view.state_reason) == (RunState.STOPPED, "by hand")
+
+
+def test_a_closed_run_is_over_even_while_a_forked_child_holds_the_file(tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path / "events.jsonl", errors.append)
+    inherited = os.dup(writer._descriptor)  # what a fork does
+    try:
+        writer.close()
+        assert not is_being_written(tmp_path)
+    finally:
+        os.close(inherited)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from store_runs import Written, begun, complete_trial, record, run_on_disk, store_in, whole_run
@@ -19,6 +22,7 @@ from lagom_magic.events.facts import (
     TrialState,
     WorkerLost,
 )
+from lagom_magic.store.console import WorkerConsole
 from lagom_magic.store.journal import JournalReader
 from lagom_magic.store.store import RunStore
 
@@ -167,3 +171,56 @@ def test_an_impossible_name_or_home_is_an_error_before_anything_starts(tmp_path:
 def _rss_bytes() -> int:
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def chunk_header(trial_id: int, attempt: int, data: bytes, is_last: bool = True) -> dict[str, Any]:
+    sha256 = hashlib.sha256(data).hexdigest()
+    header = {"trial_id": trial_id, "attempt": attempt, "path": "files/x", "offset": 0, "is_last": is_last}
+    return header | {"size_bytes": len(data), "sha256": sha256}
+
+
+def test_a_worker_sends_files_of_the_attempts_it_ran_and_of_no_others(tmp_path: Path) -> None:
+    with store_in(tmp_path) as store:
+        record(store, [*begun(), *complete_trial(0, 0.5), TrialStarted(1, 1, 2, {})])
+        assert store.write_chunk(1, chunk_header(0, 1, b"late"), b"late") is not None
+        for trial_id, attempt in ((1, 1), (0, 2), (5, 1)):
+            with pytest.raises(StoreError, match="was not started on worker 1"):
+                store.write_chunk(1, chunk_header(trial_id, attempt, b"x"), b"x")
+
+
+def test_a_worker_may_be_lost_after_the_run_folder_was_deleted(tmp_path: Path) -> None:
+    with store_in(tmp_path, on_error=lambda text: None) as store:
+        record(store, [*begun(), TrialStarted(0, 1, 1, {})])
+        store.write_chunk(1, chunk_header(0, 1, b"x", is_last=False), b"x")
+        shutil.rmtree(store.layout.root)
+        store.record(WorkerLost(1, 1, "reset"), 1.0)
+
+
+@pytest.mark.parametrize(("trial_id", "attempt"), [("0", 1), (-1, 1), (True, 1), (0, 0), (0, "1"), (None, None)])
+def test_output_of_no_possible_trial_is_refused(tmp_path: Path, trial_id: Any, attempt: Any) -> None:
+    with store_in(tmp_path) as store, pytest.raises(ValueError, match="output names trial"):
+        store.write_output(1, trial_id, attempt, b"x\n")
+
+
+def test_work_that_fails_is_told_of_once_and_the_stores_thread_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def fail(*args: object) -> list[str]:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(WorkerConsole, "feed", fail)
+    monkeypatch.setattr(WorkerConsole, "flush", fail)
+    with store_in(tmp_path, on_error=told.append) as store:
+        store.on_written = fail  # type: ignore[assignment]
+        for _ in range(3):
+            store.write_output(1, 0, 1, b"x\n")
+        record(store, whole_run())
+    assert sorted(told) == [
+        "output is lost: RuntimeError: a bug",
+        "the console is incomplete: RuntimeError: a bug",
+        "the display is not told of new files: RuntimeError: a bug",
+    ]
+    assert store.layout.output_log(1, 0, 1).read_bytes() == b"x\n" * 3
+    assert json.loads(store.layout.result.read_text())["num_trials"] == 3

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,12 @@ from lagom_magic.worker import bootstrap
 def tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
+
+
+@pytest.fixture
+def in_use() -> Iterator[contextlib.ExitStack]:
+    with contextlib.ExitStack() as stack:
+        yield stack
 
 
 def test_it_imports_nothing_of_ours() -> None:
@@ -45,20 +53,22 @@ def test_a_folder_that_others_could_have_made_is_refused(kind: str, tmp: Path) -
         bootstrap._private_folder()
 
 
-def test_the_same_archive_is_unpacked_once_and_mended_if_files_are_missing(tmp: Path) -> None:
+def test_the_same_archive_is_unpacked_once_and_mended_if_files_are_missing(
+    tmp: Path, in_use: contextlib.ExitStack
+) -> None:
     archive = zip_of({"a/b.py": "b = 1", "c.py": "c = 1"})
-    first = Path(bootstrap._unpacked(str(tmp), "package", archive))
+    first = Path(bootstrap._unpacked(str(tmp), "package", archive, in_use))
     made = (first / "c.py").stat().st_ino
     (first / "a" / "b.py").unlink()
-    assert bootstrap._unpacked(str(tmp), "package", archive) == str(first)
+    assert bootstrap._unpacked(str(tmp), "package", archive, in_use) == str(first)
     assert (first / "a" / "b.py").read_text() == "b = 1"
     assert (first / "c.py").stat().st_ino == made
     assert sorted(os.listdir(first)) == ["a", "c.py"]
 
 
-def test_an_archive_cannot_write_outside_its_folder(tmp: Path) -> None:
+def test_an_archive_cannot_write_outside_its_folder(tmp: Path, in_use: contextlib.ExitStack) -> None:
     with pytest.raises(RuntimeError, match="leads out of its folder"):
-        bootstrap._unpacked(str(tmp), "package", zip_of({"../evil.py": ""}))
+        bootstrap._unpacked(str(tmp), "package", zip_of({"../evil.py": ""}), in_use)
 
 
 def test_a_payload_is_kept_once_until_its_last_worker_ends(tmp: Path) -> None:
@@ -82,6 +92,31 @@ def test_a_payload_of_a_killed_worker_is_removed_later(tmp: Path) -> None:
     (tmp / "payload-new").touch()
     bootstrap._forget_stale(str(tmp))
     assert os.listdir(tmp) == ["payload-new"]
+
+
+@pytest.mark.parametrize("name", ["package-0123", "user-code-0123", "20261122-093000-ab-w12-x_3456yz"])
+def test_what_killed_workers_left_is_removed_unless_a_worker_holds_it(
+    name: str, tmp: Path, in_use: contextlib.ExitStack
+) -> None:
+    folder = tmp / name
+    bootstrap._hold(str(folder), in_use)
+    (folder / "file").touch()
+    os.utime(folder, (1, 1))
+    bootstrap._forget_stale(str(tmp))
+    assert (folder / "file").exists()
+    in_use.close()
+    bootstrap._forget_stale(str(tmp))
+    assert not folder.exists()
+
+
+def test_what_was_used_lately_stays_for_the_next_run(tmp: Path, in_use: contextlib.ExitStack) -> None:
+    folder = Path(bootstrap._unpacked(str(tmp), "package", zip_of({"a.py": ""}), in_use))
+    os.utime(folder, (1, 1))
+    bootstrap._unpacked(str(tmp), "package", zip_of({"a.py": ""}), in_use)
+    in_use.close()
+    (tmp / "20261122-093000-ab-w1-abcdefgh").mkdir()
+    bootstrap._forget_stale(str(tmp))
+    assert len(os.listdir(tmp)) == 2
 
 
 def test_marked_processes_are_killed_wherever_they_hang() -> None:

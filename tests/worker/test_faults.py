@@ -571,6 +571,57 @@ def test_a_closed_standard_output_costs_the_process_not_the_next_trial() -> None
     assert second.output == b"still here\n"
 
 
+@pytest.mark.parametrize("broken", ["stdout", "folder"])
+def test_what_a_trial_broke_for_the_next_one_does_not_cost_its_result(broken: str) -> None:
+    def train(hparams):
+        import os
+        import shutil
+        import sys
+
+        if hparams["i"] == 0 and hparams["broken"] == "stdout":
+            sys.stdout = object()
+        elif hparams["i"] == 0:
+            shutil.rmtree(os.getcwd())
+        open("file", "w").close() if hparams["i"] else None
+        return 1.0
+
+    async def scenario() -> None:
+        async with one_worker(train, wants=("hparams",)) as worker:
+            first, second = await worker.run(0, i=0, broken=broken), await worker.run(1, i=1, broken=broken)
+        assert (first.state, first.record["metrics"]) == ("COMPLETE", {"metric": 1.0})
+        assert (second.state, second.record["files"]) == ("COMPLETE", ["files/file"])
+        assert second.output == b""
+
+    go(scenario())
+
+
+def test_countless_files_are_cut_and_told() -> None:
+    def train():
+        for i in range(10_050):
+            open(f"{i:05d}", "w").close()
+        return 1.0
+
+    async def scenario() -> None:
+        async with one_worker(train) as worker:
+            ended = await worker.run(0)
+            assert ended.state == "COMPLETE"
+            assert len(ended.record["files"]) == 10_000
+            assert ended.record["files"][-1] == "files/09999"
+            assert "50 left out" in ended.record["warnings"][0]
+
+    go(scenario())
+
+
+def test_a_result_that_fits_into_no_message_fails_its_trial_and_says_so() -> None:
+    def train(hparams):
+        return {"x" * 20_000_000: 1.0} if hparams["i"] == 0 else 1.0
+
+    first, second = after(train)
+    assert first.state == "FAILED"
+    assert "Return less" in first.record["error"]["message"]
+    assert second.state == "COMPLETE"
+
+
 def test_a_payload_that_cannot_be_unpickled_fails_each_trial() -> None:
     async def scenario() -> None:
         async with one_worker(lambda: None, payload=b"cno_such_package_of_mine\nx\n.") as worker:

@@ -151,4 +151,61 @@ def test_countless_values_are_cut_and_numbers_stay(here: Path) -> None:
     result = result_of({**{f"v{i}": [i] for i in range(5000)}, "loss": 1}, here)
     assert result.metrics == {"loss": 1.0}
     assert len(result.values) == 200
+    assert "4,800" in result.warnings[-1]
     assert "dropped" in result.warnings[-1]
+    assert len(result.warnings) == 201
+
+
+def test_countless_numbers_are_cut_and_the_metric_stays(here: Path) -> None:
+    result = result_of({**{f"n{i}": i for i in range(20_000)}, "metric": 7}, here)
+    assert len(result.metrics) == 10_001
+    assert result.metrics["metric"] == 7.0
+    assert result.warnings[-1].startswith("10,000 numbers")
+
+
+def test_countless_missing_paths_do_not_make_countless_warnings(here: Path) -> None:
+    assert len(result_of({f"p{i}": f"no/{i}" for i in range(5000)}, here).warnings) <= 401
+
+
+@pytest.mark.parametrize("kind", ["pipe", "linked pipe", "device"])
+def test_what_is_no_file_is_told_and_neither_waited_for_nor_fatal(kind: str, here: Path) -> None:
+    os.mkfifo("pipe")
+    Path("link").symlink_to("pipe")
+    path = {"pipe": "pipe", "linked pipe": "link", "device": "/dev/zero"}[kind]
+    result = result_of({"file": path, "loss": 1}, here)
+    assert result.metrics == {"loss": 1.0}
+    assert "pipe, a socket or a device" in result.warnings[0]
+    assert result.values == {"file": repr(path)}
+
+
+def test_a_folder_that_cannot_be_copied_whole_is_told_and_the_rest_is_kept(here: Path) -> None:
+    Path("out").mkdir()
+    Path("out/a.txt").write_text("a")
+    os.mkfifo("out/pipe")
+    result = result_of({"out": "out", "loss": 1}, here)
+    assert result.metrics == {"loss": 1.0}
+    assert "could not be kept whole" in result.warnings[0]
+    assert kept(here) == ["out/a.txt"]
+
+
+def test_links_in_a_folder_that_lead_nowhere_or_in_a_circle_do_no_harm(here: Path) -> None:
+    Path("out").mkdir()
+    Path("out/a.txt").write_text("a")
+    Path("out/gone").symlink_to("nowhere")
+    Path("out/circle").symlink_to(".")
+    result = result_of({"out": "out", "loss": 1}, here)
+    assert (result.metrics, result.warnings) == ({"loss": 1.0}, [])
+    assert "out/a.txt" in kept(here)
+
+
+def test_a_file_that_does_not_fit_on_the_disk_leaves_no_half(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(source: str, target: str) -> None:
+        Path(target).write_text("ha")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copy2", full)
+    (here / "far.txt").write_text("half")
+    result = result_of({"far": str(here / "far.txt"), "loss": 1}, here)
+    assert result.metrics == {"loss": 1.0}
+    assert "No space left" in result.warnings[0]
+    assert kept(here) == []

@@ -109,6 +109,30 @@ def test_no_write_reaches_the_notebooks_folder(code: str, workdir: Workdir, note
     assert tree(notebook) == before
 
 
+def test_a_thread_is_guarded_while_another_one_copies_up(workdir: Workdir, notebook: Path) -> None:
+    before = tree(notebook)
+    guarded(
+        workdir,
+        "import shutil, threading\n"
+        "is_copying, is_written = threading.Event(), threading.Event()\n"
+        "copy = shutil.copy2\n"
+        "def slow_copy(*paths):\n"
+        "    is_copying.set()\n"
+        "    is_written.wait(0.5)\n"
+        "    return copy(*paths)\n"
+        "shutil.copy2 = slow_copy\n"
+        "first = threading.Thread(target=lambda: open('model.pt', 'a').write('more'))\n"
+        "first.start()\n"
+        "assert is_copying.wait(10)\n"
+        "open('data/table.csv', 'w').write('mine')\n"
+        "is_written.set()\n"
+        "first.join(10)\n",
+    )
+    assert tree(notebook) == before
+    assert Path(workdir.path, "model.pt").read_text() == "old modelmore"
+    assert Path(workdir.path, "data", "table.csv").read_text() == "mine"
+
+
 def test_sqlite_writes_to_its_own_copy(workdir: Workdir, notebook: Path) -> None:
     with sqlite3.connect(notebook / "rows.db") as connection:
         connection.execute("create table t (x)")
