@@ -294,7 +294,7 @@ class Driver:
                 self._store.write_output(
                     worker_id,
                     header.get("trial_id"),
-                    int(header.get("attempt") or 1),
+                    header.get("attempt", 1),
                     data,
                     header.get("console", True),
                 )
