@@ -70,7 +70,7 @@ def normalise(returned: Any, metric_name: str, artifacts_dir: str) -> Result:
     del result.warnings[_MAX_WARNINGS:]
     if n_metrics_dropped:
         result.warnings.append(
-            f"{n_metrics_dropped:,} numbers after the first {_MAX_METRICS:,} were dropped; return such a table as a file."
+            f"{n_metrics_dropped:,} numbers after the first {_MAX_METRICS:,} were dropped; return a table as a file."
         )
     if n_values_dropped:
         result.warnings.append(
