@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lagom_magic.events.facts import Fact, RunEnded, TrialEnded, WorkerLost
+from lagom_magic.events.facts import Fact, RunEnded, RunStarted, TrialEnded, TrialStarted, WorkerLost
 from lagom_magic.events.fold import fold
 from lagom_magic.events.views import RunView
 from lagom_magic.store.console import LineLimiter, WorkerConsole
@@ -86,7 +86,9 @@ class Background:
         self._logs = OutputLogs(layout)
         self._console = ConsoleWriter(layout)
         self._consoles: dict[int, WorkerConsole] = {}
+        #: Imported with the first trial: half a second that the start of the workers needs.
         self._tensorboard: TensorBoardWriter | None = None
+        self._begin: tuple[RunStarted, float] | None = None
         self._thread = threading.Thread(target=self._run, name="lagom-store", daemon=True)
         self._thread.start()
 
@@ -112,7 +114,6 @@ class Background:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        self._try("TensorBoard's files are not written", self._open_tensorboard)
         self._try("environment.txt is not written", write_environment, self._layout)
         is_open, flush_at = True, None
         while is_open:
@@ -161,6 +162,11 @@ class Background:
         fold(self._view, fact, fact_time)
         if self._view.n_late > n_late:
             return
+        if isinstance(fact, RunStarted):
+            self._begin = (fact, fact_time)
+        elif isinstance(fact, TrialStarted) and self._begin is not None:
+            self._try("TensorBoard's files are not written", self._open_tensorboard, *self._begin)
+            self._begin = None
         if self._tensorboard is not None:
             self._try(_NO_TENSORBOARD, self._tensorboard.add, fact, fact_time)
         if isinstance(fact, TrialEnded):
@@ -215,8 +221,9 @@ class Background:
             self._try(_NO_TENSORBOARD, self._tensorboard.close)
         self._try("result.json is not written", self._write_result, work.result)
 
-    def _open_tensorboard(self) -> None:
+    def _open_tensorboard(self, begin: RunStarted, begin_time: float) -> None:
         self._tensorboard = TensorBoardWriter(self._layout, self._searchspace)
+        self._tensorboard.add(begin, begin_time)
 
     def _write_result(self, result: dict[str, Any]) -> None:
         write_whole(self._layout.result, json_text(result_document(self._view) | result).encode())
