@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import subprocess
@@ -38,13 +39,23 @@ PROGRAMS = (
 )
 
 
+#: A session that is stopped while its warm-up still runs makes Spark log an error; a person is not that quick.
+SETTLE = """
+def settle():
+    import threading
+    for thread in threading.enumerate():
+        if thread.name == "lagom-spark-warm-up":
+            thread.join(60)
+"""
+
+
 def start_script(source: str, folder: Path, **variables: str) -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if name != "PYSPARK_PYTHON"}
     environment |= {"PYTHONPATH": ROOT, "TMPDIR": str(folder / "tmp"), **variables}
     (folder / "tmp").mkdir()
     (folder / "cwd").mkdir()
     return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(source)],
+        [sys.executable, "-c", SETTLE + re.sub(r"(\S+\.stop\(\))", r"settle(); \1", textwrap.dedent(source))],
         cwd=folder / "cwd",
         env={name: value for name, value in environment.items() if value},
         stdout=subprocess.PIPE,
