@@ -57,6 +57,18 @@ def count_executors(context: SparkContext) -> int:
     return max(0, len(context._jsc.sc().statusTracker().getExecutorInfos()) - 1)
 
 
+def count_running_tasks(context: SparkContext) -> int:
+    """Tasks that hold slots now, of all jobs of the application.
+
+    From Spark's scheduler itself: the public status tracker reads the web page's store, which trails by seconds.
+    """
+    counts = context._jsc.sc().taskScheduler().runningTasksByExecutors().valuesIterator()
+    total = 0
+    while counts.hasNext():
+        total += int(counts.next())
+    return total
+
+
 def schedules_gpus(context: SparkContext) -> bool:
     """Whether Spark hands GPUs to this application's tasks."""
     return int(setting(context, "spark.executor.resource.gpu.amount", "0")) > 0

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 from lagom_magic.cluster import task as task_module
 from lagom_magic.cluster.kit import WorkerKit, own_launch
 from lagom_magic.cluster.reasons import one_line_reason
-from lagom_magic.cluster.slots import count_executors, count_slots, gpus_of_worker, is_local, setting, task_profile
+from lagom_magic.cluster.slots import (
+    count_executors,
+    count_running_tasks,
+    count_slots,
+    gpus_of_worker,
+    is_local,
+    setting,
+    task_profile,
+)
 from lagom_magic.driver.launcher import Launcher, Ticket
 
 if TYPE_CHECKING:
@@ -126,9 +134,10 @@ class SparkLauncher(Launcher):
         asked = (
             f"{self._n_workers} workers of {setting(context, 'spark.task.cpus', '1')} CPU{share} each were asked for"
         )
-        running = sum(info.numRunningTasks() for info in context._jsc.sc().statusTracker().getExecutorInfos())
         where = "" if is_local(context.master) else f" on {count_executors(context)} executors"
-        has = f"{count_slots(context, self._gpus_per_worker)} slots{where} and runs {running} tasks"
+        has = (
+            f"{count_slots(context, self._gpus_per_worker)} slots{where} and runs {count_running_tasks(context)} tasks"
+        )
         link = f" Its web page: {context.uiWebUrl}" if context.uiWebUrl else ""
         return f"{asked}; the Spark application on {context.master} has {has}.{link}"
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 from launcher_contract import LauncherContract, Switchboard, kit
+from masters import busy_slots
 
 import lagom_magic
 from lagom_magic.cluster.kit import WorkerKit
 from lagom_magic.cluster.session import SessionInfo
-from lagom_magic.cluster.slots import count_slots
+from lagom_magic.cluster.slots import count_running_tasks, count_slots
 from lagom_magic.cluster.spark import SparkLauncher
 from lagom_magic.driver.launcher import Launcher
 from lagom_magic.errors import ClusterError
@@ -41,6 +42,13 @@ class SparkContract(LauncherContract):
             assert board.next_exit() == (9, 1, "")
         finally:
             others.close(timeout_s=10)
+
+    def test_the_count_of_running_tasks_is_of_this_moment(self) -> None:
+        context = self.info.context
+        context.parallelize(range(20), 20).count()
+        for _ in range(3):
+            with busy_slots(context, self.info.slots):
+                assert count_running_tasks(context) == self.info.slots
 
     def test_the_callers_own_job_group_is_as_before(self, board: Switchboard) -> None:
         context = self.info.context
