@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lagom_magic.cluster.java import Java
-from lagom_magic.cluster.private import private_folder
+from lagom_magic.cluster.private import private_folder, write_whole
 from lagom_magic.errors import ClusterError
 
 START_TIMEOUT_S = 120.0
@@ -183,8 +183,5 @@ def spark_home() -> Path:
 def quiet_log_options() -> str:
     """JVM options with which Spark logs errors only, each in a few lines."""
     path = private_folder("log4j", _QUIET_LOGS) / "log4j2.properties"
-    if not path.exists():
-        beside = path.with_name(f"{path.name}.{os.getpid()}")
-        beside.write_text(_QUIET_LOGS)
-        beside.replace(path)
+    write_whole(path, _QUIET_LOGS)
     return f'-Dlog4j2.configurationFile="{path.as_uri()}"'

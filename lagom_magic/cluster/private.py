@@ -25,6 +25,14 @@ def private_folder(kind: str, content: str = "") -> Path:
     return _ours(root / f"{kind}{digest}")
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Make the file when it is missing; nobody sees it half written. For a folder that is named by its content."""
+    if not path.exists():
+        beside = path.with_name(f"{path.name}.{os.getpid()}")
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+
+
 def _ours(folder: Path) -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.lstat()

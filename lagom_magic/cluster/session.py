@@ -15,11 +15,13 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lagom_magic.cluster import spark_daemon
 from lagom_magic.cluster.java import find_java
-from lagom_magic.cluster.jvm import Jvm, quiet_log_options
-from lagom_magic.cluster.private import private_folder
+from lagom_magic.cluster.jvm import Jvm, quiet_log_options, spark_home
+from lagom_magic.cluster.private import private_folder, write_whole
 from lagom_magic.cluster.slots import RESERVED_SLOTS_SETTING, count_gpus, count_slots, is_local
 from lagom_magic.errors import ClusterError
 
@@ -132,13 +134,12 @@ def ensure_session(workers: int | None = None, conf: Mapping[str, str] | None = 
     context = current_session()
     if context is not None:
         return _describe(context)
+    _require_pyspark()
     cores = os.cpu_count() or 1
     # Slots cost nothing, and a later cell may want more workers than this one.
-    info = start_session(
+    return start_session(
         f"local[{max(workers or cores, cores) + RESERVED_SLOTS}]", _local_settings() | dict(conf or {})
     )
-    _warm_up(info.context)
-    return info
 
 
 def start_session(master: str, conf: Mapping[str, str] | None = None) -> SessionInfo:
@@ -188,7 +189,21 @@ def _local_settings() -> dict[str, str]:
         # Measured: half the processor time to start and to run a first job; the trials want the processor.
         "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
         RESERVED_SLOTS_SETTING: str(RESERVED_SLOTS),
+        **_daemon_settings(),
     }
+
+
+def _daemon_settings() -> dict[str, str]:
+    """Spark's Python daemon without the zip that is slow to import, where pyspark is installed beside this Spark."""
+    import pyspark
+
+    assert pyspark.__file__ is not None
+    if spark_home() != Path(pyspark.__file__).parent:
+        return {}
+    source = Path(spark_daemon.__file__).read_text(encoding="utf-8")
+    folder = private_folder("daemon", source)
+    write_whole(folder / "lagom_spark_daemon.py", source)
+    return {"spark.python.daemon.module": "lagom_spark_daemon", "spark.executorEnv.PYTHONPATH": str(folder)}
 
 
 def _start_context(settings: Mapping[str, str]) -> SparkContext:

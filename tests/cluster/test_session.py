@@ -97,6 +97,18 @@ def test_it_starts_without_java_home_and_without_a_java_on_path(tmp_path: Path) 
     assert run_script(RUN_A_JOB, tmp_path, JAVA_HOME="", PATH=str(links)) == "45,True,True,\n"
 
 
+def test_its_workers_import_the_installed_pyspark_and_not_a_zip_that_is_compiled_each_time(tmp_path: Path) -> None:
+    source = """
+        import pyspark
+        from lagom_magic.cluster.session import ensure_session
+        info = ensure_session(1)
+        found = info.context.parallelize([0], 1).map(lambda _: __import__("pyspark").__file__).first()
+        print(found == pyspark.__file__)
+        info.context.stop()
+    """
+    assert run_script(source, tmp_path) == "True\n"
+
+
 def test_other_cells_have_slots_left_and_an_sql_session_finds_the_context(tmp_path: Path) -> None:
     source = """
         import os

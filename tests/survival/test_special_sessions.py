@@ -1,4 +1,4 @@
-"""A session with settings of its own: speculation is on, and executors have two cores and one GPU."""
+"""Sessions with settings of their own: executors have two cores and one GPU, and in one speculation is on."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from spark_sessions import start_cluster_session, stop_session
 from standalone import StandaloneCluster
 
 from lagom_magic.cluster.session import SessionInfo
+from lagom_magic.cluster.slots import count_running_tasks
 from lagom_magic.events.facts import TrialRequeued, WorkerRegistered
 
 pytestmark = [pytest.mark.spark, pytest.mark.only_on("standalone"), pytest.mark.timeout(300)]
 
-SETTINGS = {
-    "spark.executor.resource.gpu.amount": "1",
+ONE_GPU = {"spark.executor.resource.gpu.amount": "1"}
+SPECULATING = {
+    **ONE_GPU,
     "spark.speculation": "true",
     "spark.speculation.interval": "50ms",
     "spark.speculation.quantile": "0",
@@ -27,14 +29,22 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def own_session(session: str, standalone_cluster: StandaloneCluster) -> Iterator[SessionInfo]:
-    """In place of the shared one, which is there again afterwards."""
+def own_session(
+    request: pytest.FixtureRequest, session: str, standalone_cluster: StandaloneCluster
+) -> Iterator[SessionInfo]:
+    """With the settings that the test names, in place of the shared one, which is there again afterwards."""
     stop_session()
-    yield start_cluster_session(standalone_cluster, SETTINGS)
+    yield start_cluster_session(standalone_cluster, request.param)
     stop_session()
     session_on(session, lambda: standalone_cluster)
 
 
+speculating = pytest.mark.parametrize("own_session", [pytest.param(SPECULATING, id="speculating")], indirect=True)
+#: Copies of workers would take slots from those that have not begun.
+not_speculating = pytest.mark.parametrize("own_session", [pytest.param(ONE_GPU, id="plain")], indirect=True)
+
+
+@speculating
 def test_speculative_copies_of_workers_wait_and_hurt_nothing(
     own_session: SessionInfo, master: Master, home: Home
 ) -> None:
@@ -48,8 +58,7 @@ def test_speculative_copies_of_workers_wait_and_hurt_nothing(
 
     run = master.begin(train, cases=list(range(6)), gpus_per_worker=0.5, hparams={"port": home.port})
     caller = home.next_caller()
-    executors = own_session.context._jsc.sc().statusTracker().getExecutorInfos()
-    n_tasks = sum(info.numRunningTasks() for info in executors)
+    n_tasks = count_running_tasks(own_session.context)
     caller.say()
     assert ended(run).state == "COMPLETE"
     assert n_tasks > 2, "Spark did not speculate, so this test shows nothing"
@@ -58,6 +67,7 @@ def test_speculative_copies_of_workers_wait_and_hurt_nothing(
     assert len(facts_of(run, WorkerRegistered)) <= 2
 
 
+@speculating
 def test_the_speculative_copy_of_a_lost_worker_takes_its_place(
     own_session: SessionInfo, master: Master, home: Home
 ) -> None:
@@ -80,6 +90,7 @@ def test_the_speculative_copy_of_a_lost_worker_takes_its_place(
     assert run.trials[0].metric == 2.0
 
 
+@not_speculating
 def test_half_a_gpu_a_worker_packs_two_trials_on_each(own_session: SessionInfo, master: Master, home: Home) -> None:
     def train(case, port):
         import os
