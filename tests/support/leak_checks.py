@@ -37,7 +37,7 @@ ALLOWED_THREADS: dict[str, str] = {
 #: First words of a command line → why the process may outlive a test.
 ALLOWED_PROCESSES: dict[str, str] = {
     r"\S*java .*": "Spark's JVM: tests share one session",
-    r".* -m (pyspark\.daemon|lagom_spark_daemon) .*": "Spark's Python daemon and its idle workers, kept for the next job by design",
+    r".* -m (pyspark\.daemon|lagom_spark_daemon) .*": "Spark's Python daemon and its idle workers, kept by design",
     r".* from multiprocessing\.(resource_tracker|forkserver) .*": "one per interpreter, ends with it",
 }
 
