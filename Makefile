@@ -24,7 +24,7 @@ check: .venv/.dev ## format, lint, types
 	@$(PY) -m mypy
 
 lab: .venv/.lab ## open the notebooks in JupyterLab
-	@$(PY) -m jupyterlab --ServerApp.root_dir=notebooks
+	@$(PY) -m jupyterlab --ServerApp.root_dir=notebooks $(ARGS)
 
 bench: .venv/.dev ## speed, side by side with other ways; needs a quiet machine
 	@$(PY) benchmarks/bench_speed.py $(ARGS)

@@ -20,6 +20,7 @@ from lagom_magic.events.facts import HParams, Metrics, RunState, TrialError, Tri
 from lagom_magic.events.fold import RunView, TrialView, fold
 from lagom_magic.store.journal import JournalReader, interrupt, is_being_written
 from lagom_magic.store.layout import RunLayout
+from lagom_magic.store.requests import BY_USER, Request, send_request
 from lagom_magic.store.summary import RESULT_KEYS, result_of
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ class LiveRun(Protocol):
     def wait(self, timeout_s: float | None = None) -> bool: ...
 
     def stop(self, reason: str) -> None: ...
+
+    def prune(self, trial_id: int) -> None: ...
+
+    def retry(self, trial_id: int) -> None: ...
 
     def abandon(self) -> None: ...
 
@@ -228,15 +233,47 @@ class Run(Mapping[str, Any]):
         """End the run: finished trials are kept, running ones become STOPPED. Nothing for a run that has ended.
 
         Args:
-            now: do not wait for the workers.
+            now: do not wait for the workers; a run that another process drives gives them their second all the same.
 
         Raises:
-            StoreError: when another process drives it.
+            StoreError: when another process drives it and cannot be asked.
         """
         if self._live is not None:
-            self._live.abandon() if now else self._live.stop("stopped by its user")
+            self._live.abandon() if now else self._live.stop(BY_USER)
         elif self.is_alive:
-            raise StoreError(f"run {self.id} belongs to another process: stop it there ({self._driver()}).")
+            send_request(self.dir, {"action": "stop"})
+
+    def prune(self, trial_id: int) -> None:
+        """Give up on a running trial: it learns of it at its next broadcast and becomes PRUNED.
+
+        Returns at once. A trial that does not run is left alone, and a notice above the table says so.
+
+        Raises:
+            ConfigError: when `trial_id` is no trial's number.
+            StoreError: when the run has ended, or another process drives it and cannot be asked.
+        """
+        self._steer("prune", trial_id)
+
+    def retry(self, trial_id: int) -> None:
+        """Run a FAILED trial once more, before those that wait.
+
+        Returns at once. A trial that has not failed is left alone, and a notice above the table says so.
+
+        Raises:
+            As `prune`.
+        """
+        self._steer("retry", trial_id)
+
+    def _steer(self, action: Literal["prune", "retry"], trial_id: int) -> None:
+        request = Request(action, trial_id)
+        if not self.is_alive:
+            raise StoreError(f"run {self.id} has ended: it is too late to {action} trial {trial_id}.")
+        if self._live is None:
+            send_request(self.dir, {"action": request.action, "trial_id": request.trial_id})
+        elif action == "prune":
+            self._live.prune(trial_id)
+        else:
+            self._live.retry(trial_id)
 
     def abandon(self) -> None:
         """`stop(now=True)`."""
@@ -257,9 +294,18 @@ class Run(Mapping[str, Any]):
     def describe_end(self) -> str:
         """One line for a person: how it ended or stands, and what it has."""
         view, best = self.view, self.best
-        reason = f": {view.state_reason}" if view.state_reason else ""
+        reason = f": {view.state_reason.rstrip('.')}" if view.state_reason else ""
+        stop = "" if reason.endswith("?") else "."
         found = f" Best: trial {best.id}, {view.metric_name or 'metric'} {best.metric:g}." if best else ""
-        return f"Run {self.id} {_PHRASES[view.state]}{reason.rstrip('.')}. {_counted(view)}.{found}"
+        return f"Run {self.id} {_PHRASES[view.state]}{reason}{stop} {_counted(view)}.{found}{self._where_to_look(view)}"
+
+    def _where_to_look(self, view: RunView) -> str:
+        failed = next(
+            (trial for trial in view.trials.values() if trial.error is not None and trial.error.traceback), None
+        )
+        if failed is None or view.best_id is not None:
+            return ""
+        return f" Traceback of trial {failed.id}: print(lagom_run.trials[{failed.id}].error)"
 
     def _driver(self) -> str:
         driver = self.config.get("driver") or {}

@@ -40,7 +40,7 @@ ONLY_IN = {
     "ipykernel": {"magics", "display"},
     "optuna": {"search"},
     "cloudpickle": {"cluster", "worker", "spec"},
-    "tensorboard": {"store"},
+    "tensorboard": {"store", "display"},
     "torch": {"worker"},
     "tensorflow": {"worker"},
 }

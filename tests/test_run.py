@@ -14,6 +14,7 @@ from store_runs import begun, complete_trial, hparams, record, run_on_disk, stor
 from lagom_magic.errors import ConfigError, StoreError
 from lagom_magic.events.facts import MetricReported, RunState, TrialEnded, TrialStarted, TrialState
 from lagom_magic.run import Run
+from lagom_magic.store.requests import Request
 
 
 class Driver:
@@ -34,6 +35,12 @@ class Driver:
     def stop(self, reason: str) -> None:
         self.orders.append(reason)
         self._ended.set()
+
+    def prune(self, trial_id: int) -> None:
+        self.orders.append(f"prune {trial_id}")
+
+    def retry(self, trial_id: int) -> None:
+        self.orders.append(f"retry {trial_id}")
 
     def abandon(self) -> None:
         self.orders.append("abandoned")
@@ -107,13 +114,34 @@ def test_a_live_run_is_read_anew_each_time(tmp_path: Path) -> None:
         assert run["best_val"] == 0.5
 
 
-def test_another_processes_run_can_be_read_but_neither_stopped_nor_awaited(tmp_path: Path) -> None:
+def test_another_processes_run_is_stopped_and_steered_through_its_pipe_but_not_awaited(tmp_path: Path) -> None:
     with store_in(tmp_path) as store:
         run = Run(store.layout.root)
-        with pytest.raises(StoreError, match="belongs to another process"):
-            run.stop()
+        run.prune(3)
+        run.retry(4)
+        run.stop()
+        assert store.requests is not None
+        assert store.requests.read() == [Request("prune", 3), Request("retry", 4), Request("stop")]
         with pytest.raises(StoreError, match="belongs to another process"):
             run.wait()
+
+
+def test_trials_of_this_processes_run_are_pruned_and_retried_by_its_driver(tmp_path: Path) -> None:
+    driver = Driver()
+    run = Run(run_on_disk(tmp_path), driver)
+    run.prune(3)
+    run.retry(4)
+    assert driver.orders == ["prune 3", "retry 4"]
+    with pytest.raises(ConfigError, match="takes the number of a trial, not '4'"):
+        run.retry("4")  # type: ignore[arg-type]
+
+
+def test_nothing_can_be_pruned_or_retried_in_a_past_run(tmp_path: Path) -> None:
+    run = Run(run_on_disk(tmp_path))
+    with pytest.raises(StoreError, match="has ended: it is too late to prune trial 1"):
+        run.prune(1)
+    with pytest.raises(StoreError, match="has ended: it is too late to retry trial 1"):
+        run.retry(1)
 
 
 def test_stop_and_wait_reach_the_driver_of_this_process(tmp_path: Path) -> None:

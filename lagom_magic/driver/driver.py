@@ -31,6 +31,7 @@ from lagom_magic.rpc.codec import encode_messages
 from lagom_magic.rpc.server import Connection, Server
 from lagom_magic.rpc.tls import make_certificate
 from lagom_magic.search.base import Answer, Pruner, Sampler, Suggestion
+from lagom_magic.store.requests import BY_USER, Request, RequestPipe
 from lagom_magic.store.store import RunStore
 
 logger = logging.getLogger("lagom_magic.driver")
@@ -124,6 +125,14 @@ class Driver:
         """Asks the run to end: finished trials are kept, running ones become STOPPED."""
         self._from_thread(inputs.StopRequested(reason))
 
+    def prune(self, trial_id: int) -> None:
+        """Asks a running trial to end at its next broadcast."""
+        self._from_thread(inputs.PruneRequested(trial_id))
+
+    def retry(self, trial_id: int) -> None:
+        """Asks for another attempt of a failed trial."""
+        self._from_thread(inputs.RetryRequested(trial_id))
+
     def abandon(self) -> None:
         """Ends the run without waiting for its workers."""
         self._from_thread(inputs.StopRequested("abandoned"))
@@ -168,12 +177,18 @@ class Driver:
         if self._timeout_s is not None:
             timers.append(loop.call_later(self._timeout_s, self._post, inputs.TimeIsUp(self._timeout_s)))
         silence = loop.create_task(self._watch_silence(), name="lagom-silence")
+        requests = self._store.requests
+        if requests is not None:
+            loop.add_reader(requests, self._on_requests, requests)
         try:
             self._execute(self._state.start())
             self._is_handling = False
             self._work_off()
             outcome = await self._ended
         finally:
+            if requests is not None:
+                loop.remove_reader(requests)
+                requests.close()
             silence.cancel()
             for timer in timers:
                 timer.cancel()
@@ -225,6 +240,18 @@ class Driver:
             self._is_handling = False
         self._store.flush()
         self.on_progress()
+
+    def _on_requests(self, requests: RequestPipe) -> None:
+        """What other processes of the user ask for."""
+        for request in requests.read():
+            match request:
+                case Request("prune", int(trial_id)):
+                    self._inbox.append(inputs.PruneRequested(trial_id))
+                case Request("retry", int(trial_id)):
+                    self._inbox.append(inputs.RetryRequested(trial_id))
+                case _:
+                    self._inbox.append(inputs.StopRequested(BY_USER))
+        self._work_off()
 
     # rpc.ServerHandler
 
@@ -452,10 +479,11 @@ class Driver:
         ended = order.ended
         has_value = ended.state in (facts.TrialState.COMPLETE, facts.TrialState.PRUNED)
         value = ended.metric if has_value and ended.metric is not None and not math.isnan(ended.metric) else None
+        tell = self._sampler.tell_again if order.is_again else self._sampler.tell
         if self._asking is None:
-            self._tell_now(ended.trial_id, ended.state, value)
+            self._tell_now(tell, ended.trial_id, ended.state, value)
         else:
-            self._asking.submit(self._tell_now, ended.trial_id, ended.state, value)
+            self._asking.submit(self._tell_now, tell, ended.trial_id, ended.state, value)
 
     def _answer(self, trial_id: int) -> inputs.Input:
         begin = time.perf_counter()
@@ -472,9 +500,15 @@ class Driver:
             return inputs.NotSuggested(trial_id, answer)
         return inputs.Suggested(trial_id, answer, time.perf_counter() - begin)
 
-    def _tell_now(self, trial_id: int, state: facts.TrialState, value: float | None) -> None:
+    def _tell_now(
+        self,
+        tell: Callable[[int, facts.TrialState, float | None], None],
+        trial_id: int,
+        state: facts.TrialState,
+        value: float | None,
+    ) -> None:
         try:
-            self._sampler.tell(trial_id, state, value)
+            tell(trial_id, state, value)
         except Exception as error:  # as above
             logger.exception("the sampler failed")
             self._from_thread(inputs.SamplerFailed(f"{type(error).__name__}: {error}"))

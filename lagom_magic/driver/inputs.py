@@ -69,6 +69,20 @@ class StopRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class PruneRequested:
+    """A person gives up on a trial."""
+
+    trial_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRequested:
+    """A person wants a failed trial to run again."""
+
+    trial_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class TimeIsUp:
     """The run's `timeout` has passed."""
 
@@ -89,6 +103,8 @@ Input = (
     | ClusterUnfit
     | SlotsShort
     | StopRequested
+    | PruneRequested
+    | RetryRequested
     | TimeIsUp
     | PatienceEnded
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 
 from lagom_magic.errors import nearest
@@ -10,6 +11,11 @@ from lagom_magic.events.facts import Metrics, TrialEnded, TrialError, TrialState
 
 #: What a training function's plain number is called.
 PLAIN = "metric"
+
+#: Names of metrics that are errors or costs.
+_LESS_IS_BETTER = re.compile(
+    r"loss|error|(^|_)(rm|m)?(se|sle|ae|ape)$|perplexity|deviance|nll|cost|latency", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +52,10 @@ def judge(ended: TrialEnded, metric: str | None, last_report: Metrics, *, was_se
     """
     metrics = ended.metrics or last_report
     if not metrics:
-        returned = ", ".join(f"{key}={text}" for key, text in ended.values.items()) or "nothing"
-        return _failed(ended, "NO_METRIC", f"it returned no number (but {returned}) and broadcast none")
+        returned = ", ".join(f"{key}={text}" for key, text in ended.values.items()) or "None"
+        return _failed(
+            ended, "NO_METRIC", f"it returned {returned} and broadcast nothing; return a number, or a dict with one"
+        )
     if metric is None and len(metrics) > 1:
         names = ", ".join(metrics)
         message = (
@@ -69,6 +77,13 @@ def judge(ended: TrialEnded, metric: str | None, last_report: Metrics, *, was_se
     if math.isnan(value):
         return _failed(ended, "NAN", f"{name} is nan")
     return Verdict(replace(ended, metrics=metrics, metric=value))
+
+
+def doubt_of_direction(metric: str, direction: str) -> str:
+    """What to tell a person who named no metric, when the one found reads as if less were better; '' without doubt."""
+    if direction == "max" and _LESS_IS_BETTER.search(metric):
+        return f"{metric} is maximised, as nothing else was said. If less is better: --minimize {metric}"
+    return ""
 
 
 def _failed(ended: TrialEnded, kind: str, message: str, *, stops_run: bool = False) -> Verdict:

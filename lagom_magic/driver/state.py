@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 
 from lagom_magic.driver import inputs
-from lagom_magic.driver.judge import judge, reported_value
+from lagom_magic.driver.judge import doubt_of_direction, judge, reported_value
 from lagom_magic.driver.plan import RunPlan
 from lagom_magic.events import commands, facts
 from lagom_magic.events.commands import Command
@@ -34,7 +34,10 @@ class _Trial:
     worker_id: int = 0
     n_losses: int = 0
     n_failures: int = 0
+    #: It was told to end at its next broadcast, by the pruner or by a person.
     is_pruned: bool = False
+    #: The sampler was told how it ended; after a retry it is told again.
+    is_told: bool = False
     last_report: Metrics = field(default_factory=dict)
 
 
@@ -68,10 +71,11 @@ class DriverState:
         self._metric_name = plan.metric
         #: (trial, attempt, path) of the files that ended trials have announced and that have not arrived.
         self._files_due: set[tuple[int, int, str]] = set()
-        self._n_final_at_ask = 0
-        self._n_failed = 0
-        #: The first trial that failed for good, in one line.
-        self._first_failure = ""
+        #: How often a trial has come to its end, a retried one each time; and that number when last asked.
+        self._n_ends = self._n_ends_at_ask = 0
+        #: {trial_id: why, in one line} of the trials in state FAILED, in the order of their ends.
+        self._failures: dict[int, str] = {}
+        #: How many of `trials` are in a final state.
         self._n_final = 0
         self._n_complete = 0
         self._ask_cost_s = 0.0
@@ -133,7 +137,7 @@ class DriverState:
                 self._is_asking = False
                 self._is_exhausted = self._is_exhausted or answer is EXHAUSTED
                 # What ended while it was asked may be what it waits for: then it is asked again.
-                self._sampler_waits = answer is not EXHAUSTED and self._n_final == self._n_final_at_ask
+                self._sampler_waits = answer is not EXHAUSTED and self._n_ends == self._n_ends_at_ask
                 return []
             case inputs.SamplerFailed(message=message):
                 self._is_asking = False
@@ -153,6 +157,10 @@ class DriverState:
                 return [commands.Record(facts.Noticed(shortage))]
             case inputs.StopRequested(reason=reason):
                 return self._begin_end(RunState.STOPPED, reason)
+            case inputs.PruneRequested(trial_id=trial_id):
+                return self._on_prune_requested(trial_id)
+            case inputs.RetryRequested(trial_id=trial_id):
+                return self._on_retry_requested(trial_id)
             case inputs.TimeIsUp(timeout_s=timeout_s):
                 return self._on_time_is_up(timeout_s)
             case inputs.PatienceEnded():
@@ -196,15 +204,19 @@ class DriverState:
             return []
         self.slots[trial.worker_id].trial_id = None
         self._files_due.update((event.trial_id, event.attempt, path) for path in event.files)
+        known_metric = self._metric_name
         event, run_error = self._judged(event, trial)
         self._learn_duration(event.duration_s)
         result: list[Command] = [commands.Record(event)]
+        if known_metric is None and self._metric_name is not None:
+            doubt = doubt_of_direction(self._metric_name, self._plan.direction)
+            result += [commands.Record(facts.Noticed(doubt))] if doubt else []
         if event.state is TrialState.FAILED and not run_error and not self._ending:
             if trial.n_failures < self._plan.retries:
                 trial.n_failures += 1
                 reason = f"{event.error.kind if event.error else 'failed'}, retry {trial.n_failures}"
                 return [*result, *self._requeue(event.trial_id, trial, reason)]
-            run_error = self._count_failure(event.error)
+            run_error = self._too_many_failures(event.error)
         result += self._finish_trial(event.trial_id, trial, event)
         return [*result, *(self._begin_end(RunState.FAILED, run_error) if run_error else [])]
 
@@ -222,25 +234,28 @@ class DriverState:
             self._metric_name = next(iter(ended.metrics))
         return ended, verdict.run_error
 
-    def _count_failure(self, error: TrialError | None) -> str:
+    def _too_many_failures(self, error: TrialError | None) -> str:
         """Why the run ends of one failure more; '' when it bears it."""
-        self._n_failed += 1
+        n_failed = len(self._failures) + 1
         limit = self._plan.max_failures
-        if limit is None or self._n_failed <= limit:
+        if limit is None or n_failed <= limit:
             return ""
         last = f"{error.kind}: {error.message}" if error else "no reason given"
-        return f"{self._n_failed} trials failed, more than max_failures={limit} allows; the last: {last}"
+        return f"{n_failed} trials failed, more than max_failures={limit} allows; the last: {last}"
 
     def _finish_trial(self, trial_id: int, trial: _Trial, ended: TrialEnded) -> list[Command]:
         trial.state = ended.state
         trial.last_report = {}
-        if ended.state is TrialState.FAILED and not self._first_failure and ended.error is not None:
-            self._first_failure = f"{ended.error.kind}: {ended.error.message}".partition("\n")[0]
+        if ended.state is TrialState.FAILED:
+            reason = f"{ended.error.kind}: {ended.error.message}" if ended.error else "no reason given"
+            self._failures[trial_id] = reason.partition("\n")[0]
         self._n_final += 1
+        self._n_ends += 1
         self._n_complete += ended.state is TrialState.COMPLETE
         self._sampler_waits = False
         self._pruner.end(trial_id, ended.state)
-        return [commands.Tell(ended)]
+        is_again, trial.is_told = trial.is_told, True
+        return [commands.Tell(ended, is_again)]
 
     def _requeue(self, trial_id: int, trial: _Trial, reason: str) -> list[Command]:
         trial.attempt += 1
@@ -250,6 +265,33 @@ class DriverState:
         self._waiting.appendleft(trial_id)
         self._pruner.restart(trial_id)
         return [commands.Record(facts.TrialRequeued(trial_id, trial.attempt, reason))]
+
+    def _on_prune_requested(self, trial_id: int) -> list[Command]:
+        trial = self.trials.get(trial_id)
+        if self._ending:
+            return []
+        if trial is None or trial.state is not TrialState.RUNNING:
+            return [self._declined(trial_id, "only a running trial can be pruned")]
+        if trial.is_pruned:
+            return []
+        trial.is_pruned = True
+        return [commands.PruneTrial(trial.worker_id, trial_id, trial.attempt)]
+
+    def _on_retry_requested(self, trial_id: int) -> list[Command]:
+        trial = self.trials.get(trial_id)
+        if self._ending:
+            return []
+        if trial is None or trial.state is not TrialState.FAILED:
+            return [self._declined(trial_id, "only a failed trial can be retried")]
+        del self._failures[trial_id]
+        self._n_final -= 1
+        trial.n_losses = 0
+        return self._requeue(trial_id, trial, "retried by its user")
+
+    def _declined(self, trial_id: int, why: str) -> Command:
+        trial = self.trials.get(trial_id)
+        what = f"trial {trial_id} is {trial.state.lower()}" if trial else f"there is no trial {trial_id} yet"
+        return commands.Record(facts.Noticed(f"{what}: {why}."))
 
     def _running(self, trial_id: int, attempt: int, worker_id: int) -> _Trial | None:
         """The trial if this very attempt is running on this worker; None for what comes late or from another."""
@@ -295,7 +337,7 @@ class DriverState:
             trial.n_losses = 1
             return self._requeue(trial_id, trial, f"worker {event.worker_id} was lost: {event.reason}")
         error = TrialError("LOST", f"its worker was lost twice; the last, worker {event.worker_id}: {event.reason}")
-        run_error = self._count_failure(error)
+        run_error = self._too_many_failures(error)
         result = self._end_here(trial_id, trial, TrialState.FAILED, error)
         return [*result, *(self._begin_end(RunState.FAILED, run_error) if run_error else [])]
 
@@ -378,7 +420,7 @@ class DriverState:
             result += self._assign()
             if self._wants_suggestion():
                 self._is_asking = True
-                self._n_final_at_ask = self._n_final
+                self._n_ends_at_ask = self._n_ends
                 result.append(commands.Ask(len(self.trials)))
             if self._is_done():
                 result += self._begin_end(*self._verdict())
@@ -429,13 +471,10 @@ class DriverState:
     def _verdict(self) -> tuple[RunState, str]:
         if not self.trials:
             return RunState.FAILED, "the sampler suggested nothing"
-        if self._n_failed == len(self.trials):
-            what = (
-                "the trial failed"
-                if self._n_failed == 1
-                else f"every one of the {self._n_failed} trials failed, the first"
-            )
-            return RunState.FAILED, f"{what} with {self._first_failure}"
+        n_failed = len(self._failures)
+        if n_failed == len(self.trials):
+            what = "the trial failed" if n_failed == 1 else f"every one of the {n_failed} trials failed, the first"
+            return RunState.FAILED, f"{what} with {next(iter(self._failures.values()))}"
         return RunState.COMPLETE, ""
 
     def _drain(self) -> list[Command]:

@@ -76,9 +76,10 @@ class Ask(Command):
 
 @dataclass(frozen=True, slots=True)
 class Tell(Command):
-    """Tell the sampler how a trial ended."""
+    """Tell the sampler how a trial ended; `is_again` when it knows an earlier end of that trial already."""
 
     ended: TrialEnded
+    is_again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,9 @@ class TrialError:
     message: str
     traceback: str = ""
 
+    def __str__(self) -> str:
+        return self.traceback.rstrip() or f"{self.kind}: {self.message}"
+
 
 @dataclass(frozen=True, slots=True)
 class Fact:
@@ -142,7 +145,8 @@ class TrialEnded(Fact):
     duration_s: float = 0.0
     error: TrialError | None = None
     warnings: tuple[str, ...] = ()
-    #: Files that follow, relative to the trial's folder (`artifacts/…` or `files/…`).
+    #: Files that follow: `artifacts/…` or `files/…` in the trial's folder, `tensorboard/…` in the run's
+    #: `tensorboard/<trial>/`.
     files: tuple[str, ...] = ()
     #: What the function returned beyond numbers and files: key → repr.
     values: dict[str, str] = field(default_factory=dict)
@@ -160,7 +164,7 @@ class TrialRequeued(Fact):
 
 @dataclass(frozen=True, slots=True)
 class FileStored(Fact):
-    """A file of a trial has arrived whole under the trial's folder."""
+    """A file of a trial has arrived whole; `path` as in `TrialEnded.files`."""
 
     type: ClassVar[str] = "file_stored"
     trial_id: int

@@ -57,7 +57,7 @@ def _offered(
         return _values(awaiting, fragment, names)
     if fragment.startswith("-"):
         return _flags(verb, words)
-    return [*_arguments(verb, run_ids), *(_flags(verb, words) if not fragment else ())]
+    return [*_arguments(verb, words, run_ids), *(_flags(verb, words) if not fragment else ())]
 
 
 def _option(verb: Verb, flag: str) -> Option | None:
@@ -80,9 +80,10 @@ def _flags(verb: Verb, words: Sequence[str]) -> list[str]:
     ]
 
 
-def _arguments(verb: Verb, run_ids: Callable[[], Sequence[str]]) -> Sequence[str]:
-    takes = {metavar for _, metavar, _ in verb.arguments}
-    if "RUN" in takes:
+def _arguments(verb: Verb, words: Sequence[str], run_ids: Callable[[], Sequence[str]]) -> Sequence[str]:
+    n_given = sum(not word.startswith("-") for word in words[1:])
+    awaited = [metavar for _, metavar, _ in verb.arguments][n_given : n_given + 1]
+    if awaited == ["RUN"]:
         return run_ids()
     return [f"{name}=" for name in SETTINGS] if verb.name == "config" else []
 

@@ -40,7 +40,7 @@ def load(shell: InteractiveShell, backend: Backend | None = None, platform: str 
     magics = LagomMagics(shell, backend, Settings(os.environ))
     shell.register_magics(magics)
     shell.Completer.custom_matchers.append(LagomMatcher(shell, backend))
-    shell.input_transformers_cleanup.insert(0, bare_cell_magic)
+    shell.input_transformers_cleanup.insert(0, own_line)
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -53,12 +53,21 @@ def unload(shell: InteractiveShell) -> None:
         manager.magics[kind].pop("lagom", None)
     matchers = shell.Completer.custom_matchers
     matchers[:] = [matcher for matcher in matchers if not isinstance(matcher, LagomMatcher)]
-    shell.input_transformers_cleanup.remove(bare_cell_magic)
+    shell.input_transformers_cleanup.remove(own_line)
 
 
-def bare_cell_magic(lines: list[str]) -> list[str]:
-    """`%%lagom …` alone in a cell means `%lagom …`; IPython refuses a cell magic without a cell."""
+def own_line(lines: list[str]) -> list[str]:
+    """A cell of one line of ours: `%%lagom …` alone means `%lagom …`, and `%lagom VERB?` asks for the verb's help.
+
+    IPython refuses a cell magic without a cell, and takes the `?` for a question about a Python object.
+    """
     first = next((number for number, line in enumerate(lines) if line.strip()), None)
-    if first is None or not lines[first].startswith("%%lagom ") or any(line.strip() for line in lines[first + 1 :]):
+    if first is None or any(line.strip() for line in lines[first + 1 :]):
         return lines
-    return [lines[first][1:]]
+    words = lines[first].split()
+    if len(words) < 2 or words[0] not in ("%lagom", "%%lagom"):
+        return lines
+    text = " ".join(words)
+    if text.endswith("?"):
+        return [f"%lagom {words[1].rstrip('?')} --help\n"]
+    return [lines[first][1:]] if words[0] == "%%lagom" else lines

@@ -84,7 +84,9 @@ class LagomMagics(Magics):
         else:
             from lagom_magic.magics.verbs import Verbs
 
-            print(Verbs(self.backend, self.settings).say(verb.name, values))  # noqa: T201
+            answer = Verbs(self.backend, self.settings, self._shell.user_ns).say(verb.name, values)
+            if answer:  # else it is shown already
+                print(answer)  # noqa: T201
 
     def _start(self, verb: Verb, values: argparse.Namespace, cell: str | None, prog: str) -> None:
         """Runs the cell, then its function; binds the run also when it ended early."""

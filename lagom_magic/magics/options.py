@@ -140,16 +140,40 @@ VERBS: dict[str, Verb] = {
         ),
         Verb("status", "the live run of this kernel", examples="  %lagom status"),
         Verb("runs", "all runs of this folder", examples="  %lagom runs"),
-        Verb("show", "one run, as stored", arguments=(("run", "RUN", "1"),), examples="  %lagom show k3f7"),
+        Verb(
+            "show",
+            "one run (the last one), as stored",
+            arguments=(("run", "RUN", "?"),),
+            examples="  %lagom show\n  %lagom show k3f7\n  %lagom show lagom_run",
+        ),
         Verb(
             "stop",
-            "stop the live run; finished trials are kept",
+            "stop the live run, or another kernel's; finished trials are kept",
             (Option("--now", "now", "do not wait for trials to end by themselves"),),
             (("run", "RUN", "?"),),
-            "  %lagom stop --now",
+            "  %lagom stop --now\n  %lagom stop k3f7",
+        ),
+        Verb(
+            "prune",
+            "give up on a running trial of the live run, or of another kernel's",
+            arguments=(("trial", "TRIAL", "1"), ("run", "RUN", "?")),
+            examples="  %lagom prune 7\n  %lagom prune 7 k3f7",
+        ),
+        Verb(
+            "retry",
+            "run a failed trial of it again",
+            arguments=(("trial", "TRIAL", "1"), ("run", "RUN", "?")),
+            examples="  %lagom retry 7",
         ),
         Verb(
             "best", "the best trial of a run (the last one)", arguments=(("run", "RUN", "?"),), examples="  %lagom best"
+        ),
+        Verb(
+            "board",
+            "TensorBoard of a run (the newest one), also while it goes on",
+            (Option("--stop", "stop", "end it"),),
+            (("run", "RUN", "?"),),
+            "  %lagom board\n  %lagom board k3f7 --stop",
         ),
         Verb(
             "spark",
@@ -174,7 +198,6 @@ LATER = (
     "attach",
     "resume",
     "rerun",
-    "board",
     "models",
     "search",
     "compare",

@@ -93,8 +93,9 @@ def _refuse(verb: Verb, prog: str, word: str) -> NoReturn:
     flags = [flag for option in verb.options if option.is_built for flag in (option.flag, option.alias) if flag]
     if word.startswith("--"):
         flag = word.partition("=")[0]
-        known = f"known: {', '.join(flags)}." if flags else "it has none."
-        raise UsageError(f"{prog}: unknown option {flag}; {known}{nearest(flag, flags)}")
+        known = f" Known: {', '.join(flags)}." if flags else " It has none."
+        hint = nearest(flag, flags)
+        raise UsageError(f"{prog}: unknown option {flag}.{hint or known} See {prog} --help.")
     raise UsageError(f"{prog}: what is {word!r}? See {prog} --help.")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
@@ -12,6 +12,7 @@ from IPython.core.error import UsageError
 from lagom_magic.display.text import render_text
 from lagom_magic.display.wording import NOTHING, duration, metric
 from lagom_magic.magics.backend import Backend
+from lagom_magic.magics.namespace import look_up
 from lagom_magic.magics.parse import assignments
 from lagom_magic.magics.settings import Settings
 
@@ -26,10 +27,11 @@ class Verbs:
     Args:
         backend: the package, or a stand-in.
         settings: of this kernel.
+        names: the notebook's namespace, in which RUN may be a variable.
     """
 
-    def __init__(self, backend: Backend, settings: Settings) -> None:
-        self._backend, self._settings = backend, settings
+    def __init__(self, backend: Backend, settings: Settings, names: Mapping[str, Any]) -> None:
+        self._backend, self._settings, self._names = backend, settings, names
 
     def say(self, name: str, values: argparse.Namespace) -> str:
         """What the verb answers."""
@@ -38,7 +40,10 @@ class Verbs:
             "runs": self._runs,
             "show": self._show,
             "stop": self._stop,
+            "prune": self._prune,
+            "retry": self._retry,
             "best": self._best,
+            "board": self._board,
             "spark": self._spark,
             "config": self._config,
         }
@@ -72,20 +77,59 @@ class Verbs:
         ]
         return _table([("run", "experiment", "kind", "state", "started", "took", "trials", "best"), *rows])
 
-    def _show(self, run: str) -> str:
-        return _face(self._backend.find_run(run))
+    def _show(self, run: str = "") -> str:
+        found = self._found(run) or self._last()
+        if found is None:
+            raise UsageError("%lagom show: there is no run yet. Start one with %%lagom hpo.")
+        return _face(found)
 
     def _stop(self, run: str = "", now: bool = False) -> str:
-        live = self._backend.current_run()
-        if live is None:
+        found = self._found(run)
+        if found is None:
             return "no run is live in this kernel: nothing to stop"
-        if run and self._backend.find_run(run).dir != live.dir:
-            raise UsageError(f"%lagom stop: {run} is not the live run of this kernel, {live.id} is. Use %lagom stop.")
-        live.stop(now=now)
-        return f"stopping run {live.id}; finished trials are kept"
+        if not found.is_alive:
+            raise UsageError(f"%lagom stop: run {found.id} has ended ({found.state.value}): there is nothing to stop.")
+        found.stop(now=now)
+        return f"stopping run {found.id}; finished trials are kept"
+
+    def _prune(self, trial: str, run: str = "") -> str:
+        return self._steer("prune", trial, run)
+
+    def _retry(self, trial: str, run: str = "") -> str:
+        return self._steer("retry", trial, run)
+
+    def _steer(self, action: str, trial: str, run: str) -> str:
+        if not trial.isdecimal():
+            raise UsageError(f"%lagom {action}: {trial!r} is no trial's number. Try %lagom {action} 7.")
+        found = self._found(run)
+        if found is None:
+            raise UsageError(f"%lagom {action}: no run is live in this kernel. Name another's: %lagom {action} 7 RUN.")
+        if action == "prune":
+            found.prune(int(trial))
+            return f"trial {int(trial)} of run {found.id} ends at its next broadcast, if it is running"
+        found.retry(int(trial))
+        return f"trial {int(trial)} of run {found.id} runs again, if it has failed"
+
+    def _found(self, run: str) -> Run | None:
+        """The run that a person names, with its driver if that is in this process; the live one without a name."""
+        live = self._backend.current_run()
+        found = self._stored(run) if run else live
+        return live if found == live else found
+
+    def _stored(self, run: str) -> Run:
+        """The run of an id or its end, or that a variable of the notebook holds."""
+        held = self._names.get(run.partition(".")[0]) if run else None
+        if held is not None:
+            from lagom_magic.run import Run
+
+            value = look_up(run, self._names, "RUN")
+            if isinstance(value, Run):
+                return value
+            run = value if isinstance(value, str) else run
+        return self._backend.find_run(run)
 
     def _best(self, run: str = "") -> str:
-        found = self._backend.find_run(run) if run else self._backend.current_run() or self._last()
+        found = self._found(run) or self._last()
         if found is None:
             raise UsageError("%lagom best: there is no run yet. Start one with %%lagom hpo.")
         best, head = found.best, f"run {found.name}/{found.id} ({found.state.value})"
@@ -94,6 +138,11 @@ class Verbs:
         rows = [(f"  {name}", repr(value)) for name, value in best.hparams.items()]
         score = _score(found.view.metric_name, best.metric)
         return "\n".join([f"{head}: trial {best.id}, {score}", *([_table(rows)] if rows else [])])
+
+    def _board(self, run: str = "", stop: bool = False) -> str:
+        from lagom_magic.magics.board import say_board
+
+        return say_board(self._found(run) or self._last(), stop=stop)
 
     def _last(self) -> Run | None:
         ids = self._backend.run_ids()

@@ -69,7 +69,7 @@ class AshaPruner(Pruner):
         self.min_step = int(min_step) if is_given else None
         self._first_rung = first_rung
         self._rungs: list[Rung] = []
-        #: Trials that run, and the finished ones too while the ladder is not known.
+        #: Trials that run or have failed, and the finished ones too while the ladder is not known.
         self._progress: dict[int, _Progress] = {}
         self._finished: set[int] = set()
         if max_step is not None:
@@ -85,6 +85,8 @@ class AshaPruner(Pruner):
         return progress.is_given_up or not self._climb(progress, step, now)
 
     def end(self, trial_id: int, state: TrialState) -> None:
+        if state is TrialState.FAILED:  # a retry takes its scores back
+            return
         if self.min_step is not None:
             self._progress.pop(trial_id, None)
             return

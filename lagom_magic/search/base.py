@@ -45,7 +45,8 @@ class Sampler(ABC):
     """Proposes hyperparameters, one trial at a time.
 
     Ownership: a trial asked for is in flight until it is told, exactly once. A lost or retried attempt keeps
-    its suggestion and is not asked for again.
+    its suggestion and is not asked for again. Only a person can retry a trial that was told as FAILED: see
+    `tell_again`.
     """
 
     #: True when `ask` costs well under a millisecond at any history, so it may run in the driver's loop.
@@ -67,6 +68,15 @@ class Sampler(ABC):
             value: the metric that counts; a pruned trial's last report; None when it has none. Never nan.
         """
 
+    def tell_again(self, trial_id: int, state: TrialState, value: float | None) -> None:  # noqa: B027 - a hook
+        """Learn how a further attempt of a trial ended that was told as FAILED; nothing by default.
+
+        Args:
+            trial_id: one that was told as FAILED, and told again as nothing else since.
+            state: a final state.
+            value: as in `tell`.
+        """
+
 
 class Pruner(ABC):
     """Gives up on trials that will not be good.
@@ -81,7 +91,7 @@ class Pruner(ABC):
 
     @abstractmethod
     def end(self, trial_id: int, state: TrialState) -> None:
-        """The trial has reached a final state; no report of it comes any more."""
+        """The trial has reached a final state; no report of it comes any more, unless a FAILED one is restarted."""
 
     def restart(self, trial_id: int) -> None:  # noqa: B027 - most pruners need the hook, a null pruner does not
-        """The trial begins again (a new attempt): forget what it reported."""
+        """The trial, which runs or has FAILED, begins again (a new attempt): forget what it reported."""

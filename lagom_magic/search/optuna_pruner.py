@@ -42,7 +42,8 @@ class OptunaPruner(Pruner):
             self._study.tell(trial, state=optuna.trial.TrialState.PRUNED if is_pruned else optuna.trial.TrialState.FAIL)
 
     def restart(self, trial_id: int) -> None:
-        self._study.tell(self._trial_of(trial_id), state=optuna.trial.TrialState.FAIL)
+        if trial_id >= self._n_asked or trial_id in self._trials:  # not one that has failed and is told already
+            self._study.tell(self._trial_of(trial_id), state=optuna.trial.TrialState.FAIL)
         self._trials[trial_id] = self._study.ask()
 
     def _trial_of(self, trial_id: int) -> optuna.Trial:

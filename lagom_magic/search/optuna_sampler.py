@@ -62,6 +62,20 @@ class AskTellStudy(optuna.Study):
         insort(self._best, (-value if self.direction is DIRECTIONS["max"] else value, number))
         del self._best[_N_BEST:]
 
+    def add_again(self, number: int, state: optuna.trial.TrialState, value: float | None) -> int:
+        """A finished trial with the suggestion of an earlier one, which stays as it is; the new one's number."""
+        earlier = super()._get_trials(deepcopy=False)[number]
+        added = optuna.trial.create_trial(
+            state=state,
+            value=value,
+            params=earlier.params,
+            distributions=earlier.distributions,
+            system_attrs=earlier.system_attrs,  # a CMA-ES knows its own points by them
+            intermediate_values={} if value is None or state is optuna.trial.TrialState.COMPLETE else {1: value},
+        )
+        self.add_trial(added)
+        return len(super()._get_trials(deepcopy=False)) - 1
+
     def _get_trials(
         self,
         deepcopy: bool = True,
@@ -81,7 +95,7 @@ class AskTellStudy(optuna.Study):
 
 
 class OptunaSampler(Sampler):
-    """Any `optuna.samplers.BaseSampler`; a trial's number there is its id here.
+    """Any `optuna.samplers.BaseSampler`; a trial's number there is its id here until one is told again.
 
     Conditions are resolved while asking, parents first, as in Optuna's define-by-run. A failed or stopped
     trial is told as FAIL and so is an infinitely good value; an infinitely bad one counts as the worst seen.
@@ -110,6 +124,8 @@ class OptunaSampler(Sampler):
         self._study = AskTellStudy(direction, sampler, history=history)
         self._distributions = {name: distribution_of(domain) for name, domain in space.items()}
         self._in_flight: dict[int, optuna.Trial] = {}
+        #: {trial_id: number in the study} of those told as FAILED, which may be told again.
+        self._failed: dict[int, int] = {}
         self._worst: float | None = None
 
     def ask(self, trial_id: int) -> Suggestion | Answer:
@@ -127,18 +143,34 @@ class OptunaSampler(Sampler):
         trial = self._in_flight.pop(trial_id, None)
         if trial is None:
             return
-        value = None if value is None else self._finite(value)
-        if state is TrialState.PRUNED and self._pruned_are_complete and value is not None:
-            state = TrialState.COMPLETE
-        if state is TrialState.PRUNED:
-            if value is not None:
-                trial.report(value, step=1)
-            self._study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        elif state is TrialState.COMPLETE and value is not None:
+        if state is TrialState.FAILED:
+            self._failed[trial_id] = trial.number
+        result, value = self._as_result(state, value)
+        if result is optuna.trial.TrialState.PRUNED and value is not None:
+            trial.report(value, step=1)
+        if result is optuna.trial.TrialState.COMPLETE and value is not None:
             self._study.tell(trial, value)
             self._study.remember(trial.number, value)
         else:
-            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            self._study.tell(trial, state=result)
+
+    def tell_again(self, trial_id: int, state: TrialState, value: float | None) -> None:
+        """Add the result as a further trial, for a told one cannot be changed; a failure adds nothing."""
+        result, value = self._as_result(state, value)
+        if trial_id not in self._failed or result is optuna.trial.TrialState.FAIL:
+            return
+        number = self._study.add_again(self._failed.pop(trial_id), result, value)
+        if result is optuna.trial.TrialState.COMPLETE and value is not None:
+            self._study.remember(number, value)
+
+    def _as_result(self, state: TrialState, value: float | None) -> tuple[optuna.trial.TrialState, float | None]:
+        """The end in Optuna's words; COMPLETE only with a value."""
+        value = None if value is None else self._finite(value)
+        if state is TrialState.PRUNED and not (self._pruned_are_complete and value is not None):
+            return optuna.trial.TrialState.PRUNED, value
+        if state in (TrialState.COMPLETE, TrialState.PRUNED) and value is not None:
+            return optuna.trial.TrialState.COMPLETE, value
+        return optuna.trial.TrialState.FAIL, None
 
     def _finite(self, value: float) -> float | None:
         """The value as surrogate models can use it; None when it says nothing."""

@@ -63,6 +63,8 @@ class PromotionSampler(Sampler):
         self._configs: list[_Config] = []
         #: {trial_id: (config id, rung)} of those in flight.
         self._in_flight: dict[int, tuple[int, int]] = {}
+        #: The same of those told as FAILED, which may be told again.
+        self._failed: dict[int, tuple[int, int]] = {}
 
     def ask(self, trial_id: int) -> Suggestion | Answer:
         evaluation = self._promotion() or self._new_configuration()
@@ -75,12 +77,28 @@ class PromotionSampler(Sampler):
     def tell(self, trial_id: int, state: TrialState, value: float | None) -> None:
         if trial_id not in self._in_flight:
             return
-        config_id, rung = self._in_flight.pop(trial_id)
-        bracket = self._configs[config_id].bracket
-        if state is TrialState.COMPLETE and value is not None:
-            self._rungs[bracket][rung].add(config_id, score(value, self._direction))
-        if rung == bracket:
+        config_id, rung = evaluation = self._in_flight.pop(trial_id)
+        if state is TrialState.FAILED:
+            self._failed[trial_id] = evaluation
+        self._enter(evaluation, state, value)
+        if rung == self._configs[config_id].bracket:
             self._inner.tell(config_id, state, value)
+
+    def tell_again(self, trial_id: int, state: TrialState, value: float | None) -> None:
+        if trial_id not in self._failed:
+            return
+        config_id, rung = evaluation = self._failed[trial_id]
+        if state is not TrialState.FAILED:
+            del self._failed[trial_id]
+        self._enter(evaluation, state, value)
+        if rung == self._configs[config_id].bracket:
+            self._inner.tell_again(config_id, state, value)
+
+    def _enter(self, evaluation: tuple[int, int], state: TrialState, value: float | None) -> None:
+        """Let a complete evaluation take part in its rung."""
+        config_id, rung = evaluation
+        if state is TrialState.COMPLETE and value is not None:
+            self._rungs[self._configs[config_id].bracket][rung].add(config_id, score(value, self._direction))
 
     def _promotion(self) -> tuple[int, int] | None:
         """(config id, its next rung), from the highest rung that has one."""

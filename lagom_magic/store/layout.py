@@ -51,6 +51,11 @@ class RunLayout:
         return self.root / "events.jsonl"
 
     @property
+    def requests(self) -> Path:
+        """A named pipe by which other processes ask something of the run; there only while its driver lives."""
+        return self.root / "requests"
+
+    @property
     def result(self) -> Path:
         """How it ended; absent while it runs, and for ever after a crash of the driver."""
         return self.root / "result.json"

@@ -19,6 +19,7 @@ from lagom_magic.store.files import FileReceiver
 from lagom_magic.store.journal import JournalWriter
 from lagom_magic.store.layout import RunLayout, create_run_dir
 from lagom_magic.store.provenance import write_run_json, write_source
+from lagom_magic.store.requests import RequestPipe
 
 logger = logging.getLogger("lagom_magic.store")
 
@@ -68,8 +69,17 @@ class RunStore:
         self._journal = JournalWriter(layout.journal, lambda text: self._tell("disk", text))
         self._background = Background(layout, searchspace, self._tell)
         self._files = FileReceiver(layout)
+        #: Where other processes ask for something; None where the file system has no named pipes.
+        self.requests = self._open_requests()
         self._facts: list[tuple[Fact, float]] = []
         self._is_closed = False
+
+    def _open_requests(self) -> RequestPipe | None:
+        try:
+            return RequestPipe(self.layout.requests)
+        except OSError as error:
+            self._tell("requests", f"no other process can stop or steer this run, for it has no pipe: {error}")
+            return None
 
     @property
     def on_uncongested(self) -> Callable[[], None]:
@@ -147,6 +157,8 @@ class RunStore:
         if self._is_closed:
             return
         self._is_closed = True
+        if self.requests is not None:
+            self.requests.close()
         self.flush()
         self._files.close()
         self._background.put(Close(dict(result or {})))

@@ -26,6 +26,7 @@ from lagom_magic.events.facts import (
 )
 from lagom_magic.store.event_records import RecordEncoder
 from lagom_magic.store.layout import RunLayout, write_all, write_whole
+from lagom_magic.store.received import OWN_SUFFIX
 
 
 @dataclass(slots=True)
@@ -55,7 +56,7 @@ class TensorBoardWriter:
         """
         self._encoder = _Encoder(searchspace)
         self._root = layout.tensorboard
-        self._file_name = f"events.out.tfevents.{{:010d}}.{socket.gethostname()}.{os.getpid()}.0"
+        self._file_name = f"events.out.tfevents.{{:010d}}.{socket.gethostname()}.{os.getpid()}.0{OWN_SUFFIX}"
         self._open: dict[tuple[int, int], _TrialFile] = {}
         #: The open attempts that have something to write.
         self._dirty: set[tuple[int, int]] = set()

@@ -135,6 +135,8 @@ class Supervisor:
         """Lets go of everything but the processes, which `supervisor.main` kills."""
         if self._pump is not None:
             self._pump.close()
+        if self._uploader is not None:
+            self._uploader.close()
         if self._heartbeat is not None:
             self._heartbeat.cancel()
         if self._leaving is not None:
@@ -189,7 +191,7 @@ class Supervisor:
         self._settings = settings
         self._pump = OutputPump(self._loop, self._pipe_fd, self._channel)
         self._pump.start()
-        self._uploader = Uploader(self._channel.send_blob, self._notice)
+        self._uploader = Uploader(self._loop, self._channel.send_blob, self._notice)
         if settings["isolate"]:
             self._nursery.isolate(settings["preload_modules"])
         self._beat()
@@ -204,6 +206,7 @@ class Supervisor:
             running.end()
             self._nursery.retire(running.child)
         if self._uploader is not None:
+            self._uploader.close()
             await self._uploader.finished()
         if self._pump is not None:
             self._pump.drain()
@@ -247,6 +250,9 @@ class Supervisor:
         match message["type"]:
             case "metric_reported":
                 self._send(message, at_once=self._settings["reports_at_once"] and not is_followed)
+            case "logdir_used":
+                if self._uploader is not None and not self._uploader.is_following:
+                    self._uploader.follow(running.trial_id, running.attempt, self._folder_of(running))
             case "log":
                 self._pump.drain()
                 self._pump.send(message["text"].encode("utf-8", "backslashreplace"), console=False)
@@ -265,9 +271,8 @@ class Supervisor:
         running = self._running
         if running is None or running.child is not child:
             return
-        folder = TrialFolder.of(self._launch.scratch, running.trial_id, running.attempt)
         try:
-            files, warning = folder.gather(self._workdir)
+            files, warning = self._folder_of(running).gather(self._workdir)
         except OSError as error:
             files, warning = [], f"its files were lost: {error}"
         if warning:
@@ -292,10 +297,12 @@ class Supervisor:
         except ValueError as error:  # nobody may wait for an end that cannot be told
             record = self._untold(running, record["duration_s"], error)
             self._send(record)
-        if record["files"]:
-            folder = TrialFolder.of(self._launch.scratch, running.trial_id, running.attempt)
-            self._uploader.add(running.trial_id, running.attempt, folder, list(record["files"]))
+        if record["files"] or self._uploader.is_following:
+            self._uploader.add(running.trial_id, running.attempt, self._folder_of(running), list(record["files"]))
         self._orphans.kill(self._nursery.pids)
+
+    def _folder_of(self, running: RunningTrial) -> TrialFolder:
+        return TrialFolder.of(self._launch.scratch, running.trial_id, running.attempt)
 
     def _untold(self, running: RunningTrial, duration_s: float, why: ValueError) -> Message:
         """The end of a trial whose own record does not fit into a message."""

@@ -1,4 +1,4 @@
-"""Where one attempt's files lie on the worker until they are sent: `files/` and `artifacts/`, as in the run folder.
+"""Where one attempt's files lie on the worker until they are sent: `files/`, `artifacts/` and `tensorboard/`.
 
 The trial process fills it and the supervisor sends and removes it, so both name it by this.
 """
@@ -36,6 +36,11 @@ class TrialFolder:
     def artifacts(self) -> str:
         """What the function returned."""
         return self.path + "/artifacts"
+
+    @property
+    def tensorboard(self) -> str:
+        """What the function writes for TensorBoard; its event files are sent while they grow."""
+        return self.path + "/tensorboard"
 
     def gather(self, workdir: Workdir) -> tuple[list[str], str]:
         """Takes over what lies in the working directory.

@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 from lagom_magic.errors import TrialPruned, TrialStopped
@@ -36,6 +36,8 @@ from lagom_magic.worker.write_guard import WriteGuard
 
 #: Names the current trial's folder for `lagom_magic.tensorboard`, also in subprocesses.
 TRIAL_DIR_VARIABLE = "LAGOM_TRIAL_DIR"
+#: The audit event that `lagom_magic.tensorboard` raises when it makes a trial's logdir.
+LOGDIR_EVENT = "lagom_magic.logdir"
 
 
 class TrialProcess:
@@ -69,7 +71,7 @@ class TrialProcess:
         os.chdir(self._workdir.path)
         guard = WriteGuard(self._workdir)
         guard.install()
-        AfterImport(self._seeds.actions()).install()
+        AfterImport({**self._seeds.actions(), "lagom_magic.tensorboard": self._listen}).install()
         AfterImport(guard.actions()).install()
 
     def _load(self, path: str) -> Payload | TrialError:
@@ -92,7 +94,7 @@ class TrialProcess:
     def _run(self, start: dict[str, Any]) -> TrialEnded:
         """One attempt, from its start to everything that is known at its end."""
         folder = TrialFolder.of(self._scratch, start["trial_id"], start["attempt"])
-        os.environ[TRIAL_DIR_VARIABLE] = folder.files
+        os.environ[TRIAL_DIR_VARIABLE] = folder.path
         self._is_terminated = False
         self._seeds.plant(start["seed"], is_fork=self._is_fork)
         begun = time.perf_counter()
@@ -171,6 +173,14 @@ class TrialProcess:
         except Exception as error:  # whatever the trial broke here, its result is sent all the same
             self._streams.restore()
             return f"{type(error).__name__}: {error}"
+
+    def _listen(self, _: ModuleType) -> None:
+        """From now on tells the supervisor when a trial asks for its logdir; Python cannot take such a hook away."""
+        sys.addaudithook(self._on_audit)
+
+    def _on_audit(self, event: str, _: tuple[Any, ...]) -> None:
+        if event == LOGDIR_EVENT and self._reporter is not None and os.getpid() == self._pid:
+            self._control.send({"type": "logdir_used"})
 
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._pid:  # a child of the user's that inherited this handler

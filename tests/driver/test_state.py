@@ -302,7 +302,7 @@ def test_a_timeout_without_a_complete_trial_is_a_failure() -> None:
         ("accuracy", {"accuracy": 0.5, "loss": 1.0}, TrialState.COMPLETE, ""),
         ("accuracy", {"metric": 0.5}, TrialState.COMPLETE, ""),
         (None, {"metric": math.nan}, TrialState.FAILED, "nan"),
-        (None, {}, TrialState.FAILED, "no number"),
+        (None, {}, TrialState.FAILED, "return a number"),
         (None, {"accuracy": 0.5, "loss": 1.0}, TrialState.FAILED, "--maximize accuracy"),
         ("acuracy", {"accuracy": 0.5, "loss": 1.0}, TrialState.FAILED, "Did you mean accuracy?"),
     ],
@@ -314,6 +314,28 @@ def test_the_metric_that_counts(metric: str | None, metrics: dict[str, float], s
     ended = records(driven.orders, facts.TrialEnded)[0]
     assert ended.state is state
     assert word in (ended.error.message if ended.error else "")
+
+
+@pytest.mark.parametrize(
+    ("metrics", "direction", "is_doubted"),
+    [
+        ({"loss": 0.5}, "max", True),
+        ({"val_rmse": 0.5}, "max", True),
+        ({"loss": 0.5}, "min", False),
+        ({"accuracy": 0.5}, "max", False),
+        ({"false_alarms": 0.5}, "max", False),
+    ],
+)
+def test_a_loss_that_is_maximised_because_nothing_was_said_is_noticed_once(
+    metrics: dict[str, float], direction: str, is_doubted: bool
+) -> None:
+    driven = Driven(n_trials=3, n_workers=1, metric=None, direction=direction)
+    driven.register(1)
+    driven.end(0, TrialState.COMPLETE, metrics=metrics)
+    driven.end(1, TrialState.COMPLETE, metrics=metrics)
+    told = [fact.text for fact in records(driven.orders, facts.Noticed)]
+    assert told == ([f"{name} is maximised, as nothing else was said. If less is better: --minimize {name}"
+                     for name in metrics] if is_doubted else [])  # fmt: skip
 
 
 def test_a_named_metric_that_the_first_trial_lacks_stops_the_run() -> None:
@@ -454,3 +476,137 @@ def test_files_that_did_not_arrive_are_named_at_the_end() -> None:
     assert [notice.text for notice in notices] == [
         "files that the run's end left on the workers: artifacts/b.png of trial 0."
     ]
+
+
+def test_a_running_trial_is_pruned_on_request_and_once() -> None:
+    pruner = PruneAt(step=2)
+    driven = Driven(n_trials=3, n_workers=1, pruner=pruner)
+    driven.register(1)
+    assert driven.tell(inputs.PruneRequested(0)) == [commands.PruneTrial(1, 0, 1)]
+    assert driven.tell(inputs.PruneRequested(0)) == []
+    driven.tell(facts.MetricReported(0, 1, 1, 2, {"metric": 0.1}))
+    assert of(driven.orders, commands.PruneTrial) == [commands.PruneTrial(1, 0, 1)]
+    driven.end(0, TrialState.PRUNED)
+    assert driven.ends() == [(0, 1, TrialState.PRUNED)]
+
+
+def test_a_new_attempt_is_not_pruned_by_the_request_for_the_old_one() -> None:
+    driven = Driven(n_trials=1, n_workers=2)
+    driven.register(1)
+    driven.tell(inputs.PruneRequested(0), facts.WorkerLost(1, 1, "gone"))
+    driven.register(2)
+    assert driven.tell(inputs.PruneRequested(0)) == [commands.PruneTrial(2, 0, 2)]
+
+
+def test_what_does_not_run_is_not_pruned_and_a_person_is_told() -> None:
+    driven = Driven(n_trials=4, n_workers=2)
+    driven.register(1)
+    driven.complete(0)
+    driven.tell(facts.WorkerLost(1, 1, "gone"))
+    orders = driven.tell(inputs.PruneRequested(0), inputs.PruneRequested(1), inputs.PruneRequested(99))
+    assert [notice.text for notice in records(orders, facts.Noticed)] == [
+        "trial 0 is complete: only a running trial can be pruned.",
+        "trial 1 is waiting: only a running trial can be pruned.",
+        "there is no trial 99 yet: only a running trial can be pruned.",
+    ]
+    assert of(driven.orders, commands.PruneTrial) == []
+
+
+def test_a_failed_trial_runs_again_on_request_before_those_that_wait() -> None:
+    pruner = PruneAt()
+    driven = Driven(n_trials=3, n_workers=2, pruner=pruner)
+    driven.register(1, 2)
+    driven.fail(0)
+    assert driven.tell(inputs.RetryRequested(0)) == [commands.Record(facts.TrialRequeued(0, 2, "retried by its user"))]
+    assert pruner.calls[-1] == ("restart", 0)
+    assert started(driven.complete(1)) == [(2, 0, 2)]
+
+
+def test_the_run_waits_for_a_retried_trial_and_the_sampler_hears_of_both_ends() -> None:
+    driven = Driven(n_trials=2, n_workers=1)
+    driven.register(1)
+    driven.fail(0)
+    driven.tell(inputs.RetryRequested(0))
+    assert started(driven.complete(1)) == [(1, 0, 2)]
+    assert driven.state.ending_state is None
+    driven.complete(0, attempt=2)
+    assert driven.leave(1)[-1] == commands.EndRun(RunState.COMPLETE, "")
+    told = [(order.ended.trial_id, order.ended.state, order.is_again) for order in of(driven.orders, commands.Tell)]
+    assert told == [
+        (0, TrialState.FAILED, False),
+        (1, TrialState.COMPLETE, False),
+        (0, TrialState.COMPLETE, True),
+    ]
+
+
+def test_a_retried_failure_counts_no_more() -> None:
+    driven = Driven(n_trials=4, n_workers=1, max_failures=1)
+    driven.register(1)
+    driven.fail(0)
+    driven.tell(inputs.RetryRequested(0))
+    driven.fail(1)
+    assert driven.state.ending_state is None
+    driven.fail(0, attempt=2)
+    assert driven.state.ending_state is RunState.FAILED
+
+
+def test_the_first_failure_is_the_first_of_those_that_stayed() -> None:
+    driven = Driven(n_trials=2, n_workers=2)
+    driven.register(1, 2)
+    driven.end(0, TrialState.FAILED, error=TrialError("KeyError", "first"))
+    driven.tell(inputs.RetryRequested(0))
+    driven.end(1, TrialState.FAILED, error=TrialError("OSError", "second"))
+    driven.end(0, TrialState.FAILED, attempt=2, error=TrialError("KeyError", "third"))
+    assert driven.state.reason == "every one of the 2 trials failed, the first with OSError: second"
+
+
+def test_a_retried_trial_may_lose_a_worker_again() -> None:
+    driven = Driven(n_trials=2, n_workers=3)
+    driven.register(1)
+    driven.tell(facts.WorkerLost(1, 1, "gone"))
+    driven.register(2)
+    driven.tell(facts.WorkerLost(2, 1, "gone too"))
+    driven.tell(inputs.RetryRequested(0))
+    driven.register(3)
+    driven.tell(facts.WorkerLost(3, 1, "gone as well"))
+    assert [requeued.attempt for requeued in records(driven.orders, facts.TrialRequeued)] == [2, 3, 4]
+
+
+def test_what_has_not_failed_is_not_retried_and_a_person_is_told() -> None:
+    driven = Driven(n_trials=4, n_workers=1)
+    driven.register(1)
+    driven.complete(0)
+    orders = driven.tell(*(inputs.RetryRequested(trial_id) for trial_id in (0, 1, 99)))
+    assert [notice.text for notice in records(orders, facts.Noticed)] == [
+        "trial 0 is complete: only a failed trial can be retried.",
+        "trial 1 is running: only a failed trial can be retried.",
+        "there is no trial 99 yet: only a failed trial can be retried.",
+    ]
+    assert started(orders) == []
+
+
+def test_a_run_that_goes_to_its_end_neither_prunes_nor_retries() -> None:
+    driven = Driven(n_trials=4, n_workers=2)
+    driven.register(1, 2)
+    driven.fail(0)
+    driven.tell(inputs.StopRequested("stopped"))
+    assert driven.tell(inputs.RetryRequested(0), inputs.PruneRequested(1)) == []
+
+
+def test_a_retried_trial_that_never_began_again_is_stopped_with_the_run() -> None:
+    driven = Driven(n_trials=2, n_workers=1)
+    driven.register(1)
+    driven.fail(0)
+    driven.tell(inputs.RetryRequested(0), inputs.StopRequested("stopped"))
+    assert driven.ends() == [(0, 1, TrialState.FAILED), (0, 2, TrialState.STOPPED)]
+
+
+def test_an_end_and_a_retry_that_overtake_the_answer_wait_make_it_worth_another_question() -> None:
+    state = DriverState(RunPlan("run", "exp", "hpo", 5, 2), PruneAt())
+    state.start()
+    state.handle(inputs.Suggested(0, Suggestion({})))
+    state.handle(facts.WorkerRegistered(1, 1, "host", 1))
+    state.handle(facts.WorkerRegistered(2, 1, "host", 2))
+    state.handle(facts.TrialEnded(0, 1, 1, TrialState.FAILED))
+    state.handle(inputs.RetryRequested(0))
+    assert of(state.handle(inputs.NotSuggested(1, WAIT)), commands.Ask) == [commands.Ask(1)]

@@ -17,7 +17,25 @@ from lagom_magic.driver.plan import RunPlan
 from lagom_magic.driver.state import DriverState
 from lagom_magic.events import commands, facts
 from lagom_magic.events.facts import RunState, TrialError, TrialState
+from lagom_magic.events.fold import RunView, fold
 from lagom_magic.search.base import EXHAUSTED, WAIT, Pruner, Suggestion
+
+#: What may happen next → how often.
+HAPPENINGS = {
+    "answer": 30.0,
+    "register": 15,
+    "end": 30,
+    "report": 20,
+    "lose": 4,
+    "exit": 3,
+    "prune": 3,
+    "retry": 8,
+    "stop": 0.5,
+    "time": 0.5,
+    "patience": 0.5,
+    "leave": 3,
+    "old": 4,
+}
 
 
 class RandomPruner(Pruner):
@@ -34,6 +52,9 @@ class RandomPruner(Pruner):
     def end(self, trial_id: int, state: TrialState) -> None:
         assert trial_id not in self._ended
         self._ended.add(trial_id)
+
+    def restart(self, trial_id: int) -> None:
+        self._ended.discard(trial_id)
 
 
 class World:
@@ -58,6 +79,8 @@ class World:
         self.started: list[commands.StartTrial] = []
         self.slots: dict[int, int] = {}
         self.told: Counter[int] = Counter()
+        self.told_again: Counter[int] = Counter()
+        self.n_retries: Counter[int] = Counter()
         self.n_ends = 0
         self._take(self.state.start())
 
@@ -67,14 +90,17 @@ class World:
             match order:
                 case commands.Record(fact=fact):
                     self.facts.append(fact)
+                    if isinstance(fact, facts.TrialRequeued) and fact.reason == "retried by its user":
+                        self.n_retries[fact.trial_id] += 1
                 case commands.Ask(trial_id=trial_id):
                     self.asked.append(trial_id)
                 case commands.StartTrial():
                     self.started.append(order)
                 case commands.StartWorker(worker_id=worker_id, incarnation=incarnation):
                     self.slots[worker_id] = incarnation
-                case commands.Tell(ended=ended):
-                    self.told[ended.trial_id] += 1
+                case commands.Tell(ended=ended, is_again=is_again):
+                    assert is_again == (self.told[ended.trial_id] > 0)
+                    (self.told_again if is_again else self.told)[ended.trial_id] += 1
                 case commands.EndRun():
                     self.n_ends += 1
 
@@ -83,10 +109,7 @@ class World:
         draw = self.chance
         worker_id = draw.choice(list(self.slots))
         incarnation = max(1, self.slots[worker_id] - draw.choice([0, 0, 0, 1]))
-        kind = draw.choices(
-            ["answer", "register", "end", "report", "lose", "exit", "stop", "time", "patience", "leave", "old"],
-            [30, 15, 30, 20, 4, 3, 0.5, 0.5, 0.5, 3, 4],
-        )[0]
+        kind = draw.choices(list(HAPPENINGS), list(HAPPENINGS.values()))[0]
         event: facts.Fact | inputs.Input | None = None
         if kind == "answer" and self.asked:
             trial_id = self.asked.pop()
@@ -105,6 +128,9 @@ class World:
             event = inputs.WorkerExited(worker_id, incarnation, "exited")
         elif kind == "leave" and self.state.ending_state is not None:
             event = inputs.WorkerLeft(worker_id)
+        elif kind in ("prune", "retry"):
+            trial_id = draw.randint(0, len(self.state.trials))
+            event = inputs.PruneRequested(trial_id) if kind == "prune" else inputs.RetryRequested(trial_id)
         elif kind in ("stop", "time", "patience"):
             stop = inputs.StopRequested("stop")
             event = {"stop": stop, "time": inputs.TimeIsUp(1.0), "patience": inputs.PatienceEnded()}[kind]
@@ -139,7 +165,10 @@ class World:
         assert isinstance(self.facts[-1], facts.RunEnded)
         open_attempts: set[tuple[int, int]] = set()
         final: Counter[int] = Counter()
+        ends: Counter[tuple[int, int]] = Counter()
+        view = RunView()
         for fact in self.facts:
+            fold(view, fact, 0.0)
             match fact:
                 case facts.TrialStarted(trial_id=trial_id, attempt=attempt):
                     open_attempts.add((trial_id, attempt))
@@ -150,10 +179,17 @@ class World:
                     assert state.is_final
                     open_attempts.discard((trial_id, attempt))
                     final[trial_id] += 1
+                    ends[trial_id, attempt] += 1
         assert not open_attempts, f"never ended: {open_attempts}"
         started = {fact.trial_id for fact in self.facts if isinstance(fact, facts.TrialStarted)}
         assert all(final[trial_id] == 1 for trial_id in started), final
         assert all(self.told[trial_id] == 1 for trial_id in started), self.told
+        assert self.told_again == self.n_retries
+        assert set(ends.values()) <= {1}, ends
+        assert view.n_late == 0
+        assert {i: (t.attempt, t.state) for i, t in view.trials.items()} == {
+            i: (t.attempt, t.state) for i, t in self.state.trials.items() if i in started
+        }
         assert all(trial.state.is_final for trial in self.state.trials.values())
         if self.state.state is RunState.COMPLETE and not self.state.reason:
             assert started

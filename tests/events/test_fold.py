@@ -123,6 +123,20 @@ def test_a_requeued_trial_waits_without_its_reports_and_keeps_its_hparams() -> N
     assert view.n_steps == 0
 
 
+def test_a_failed_trial_that_is_retried_counts_as_its_last_attempt_only() -> None:
+    failed = [begin(), WORKER, start(0), report(0, 0, 0.9), end(0, None, TrialState.FAILED)]
+    view = view_of([*failed, TrialRequeued(0, 2, "retried by its user")])
+    assert (view.counts[TrialState.FAILED], view.counts[TrialState.WAITING], view.n_done) == (0, 1, 0)
+    assert (view.trials[0].error, view.trials[0].ended_at, view.n_steps, view.ended_duration_s) == (None, None, 0, 0.0)
+    for fact in (start(0, 2), report(0, 0, 0.2, attempt=2), end(0, 0.5, attempt=2), start(1), report(1, 0, 0.1)):
+        fold(view, fact, BEGAN)
+    fold(view, end(1, None, TrialState.PRUNED), BEGAN)
+    assert (view.best_id, view.n_late, view.n_done, view.n_steps) == (0, 0, 2, 2)
+    saved = view.compute_saved()
+    assert saved is not None
+    assert (saved.n_steps_run, saved.n_steps_expected) == (2, 2)
+
+
 def test_a_lost_worker_comes_back_as_its_next_incarnation() -> None:
     view = view_of([begin(), WORKER, WorkerLost(1, 1, "reset")])
     assert not view.workers[1].is_alive

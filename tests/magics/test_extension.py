@@ -9,7 +9,7 @@ from magic_shell import Notebook, bare_shell
 import lagom_magic
 from lagom_magic.errors import LagomError
 from lagom_magic.magics import load, unload
-from lagom_magic.magics.extension import bare_cell_magic
+from lagom_magic.magics.extension import own_line
 
 
 def test_loading_twice_changes_nothing(notebook: Notebook) -> None:
@@ -18,7 +18,7 @@ def test_loading_twice_changes_nothing(notebook: Notebook) -> None:
     load(shell)
     assert shell.magics_manager.registry["LagomMagics"] is before
     assert len(shell.Completer.custom_matchers) == 1
-    assert shell.input_transformers_cleanup.count(bare_cell_magic) == 1
+    assert shell.input_transformers_cleanup.count(own_line) == 1
 
 
 def test_unloading_takes_everything_away_and_loading_brings_it_back(tmp_path: Path) -> None:
@@ -68,12 +68,24 @@ def test_on_windows_there_is_one_clear_error(tmp_path: Path) -> None:
         (["\n", "%%lagom status\n", "\n"], ["%lagom status\n"]),
         (["%%lagom hpo\n", "x = 1\n"], ["%%lagom hpo\n", "x = 1\n"]),
         (["%%lagomx\n"], ["%%lagomx\n"]),
+        (["%%lagom hpo?\n"], ["%lagom hpo --help\n"]),
+        (["%lagom stop ?\n"], ["%lagom stop --help\n"]),
+        (["%lagom stop\n"], ["%lagom stop\n"]),
+        (["%%lagom?\n"], ["%%lagom?\n"]),
         (["x = 1\n"], ["x = 1\n"]),
         ([], []),
     ],
 )
 def test_a_cell_magic_alone_in_its_cell_is_a_line_magic(lines: list[str], expected: list[str]) -> None:
-    assert bare_cell_magic(lines) == expected
+    assert own_line(lines) == expected
+
+
+@pytest.mark.parametrize("question", ["%%lagom hpo?", "%lagom hpo?", "%%lagom hpo ?", "%%lagom hpo??"])
+def test_a_question_mark_shows_the_help_of_the_verb(
+    notebook: Notebook, capsys: pytest.CaptureFixture[str], question: str
+) -> None:
+    assert notebook.shell.run_cell(question).success
+    assert capsys.readouterr().out.startswith("usage: %lagom hpo [options]")
 
 
 def test_loading_imports_nothing_heavy(tmp_path: Path) -> None:

@@ -170,7 +170,20 @@ def test_out_must_be_a_variables_name(notebook: Notebook) -> None:
 def test_lagom_alone_lists_the_verbs_of_this_version(notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
     notebook.run("%lagom")
     listed = re.findall(r"^ +%%?lagom (\w+)", capsys.readouterr().out, re.MULTILINE)
-    assert listed == ["hpo", "run", "status", "runs", "show", "stop", "best", "spark", "config"]
+    assert listed == [
+        "hpo",
+        "run",
+        "status",
+        "runs",
+        "show",
+        "stop",
+        "prune",
+        "retry",
+        "best",
+        "board",
+        "spark",
+        "config",
+    ]
 
 
 @pytest.mark.parametrize("cell", ["%%lagom hpo --help", "%%lagom hpo --help\nx = 1", "%lagom hpo -h"])

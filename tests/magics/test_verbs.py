@@ -1,8 +1,11 @@
 import pytest
 from magic_shell import LiveStandIn, Notebook, store_run
+from store_runs import begun, record, store_in
 
 from lagom_magic.events.facts import RunState
 from lagom_magic.run import Run
+from lagom_magic.store.layout import default_home
+from lagom_magic.store.requests import Request
 
 
 def said(notebook: Notebook, capsys: pytest.CaptureFixture[str], line: str) -> str:
@@ -67,13 +70,53 @@ def test_stop_stops_the_live_run_in_order_or_now(notebook: Notebook, capsys: pyt
     assert driver.stops == ["in order", "now"]
 
 
-def test_stop_refuses_a_run_that_is_not_the_live_one(notebook: Notebook) -> None:
-    other = store_run("iris")
-    live = notebook.backend.live = Run(store_run(state=None).dir, LiveStandIn())
+def test_stop_refuses_a_run_that_has_ended(notebook: Notebook) -> None:
+    other, driver = store_run("iris"), LiveStandIn()
+    notebook.backend.live = Run(store_run(state=None).dir, driver)
     assert notebook.error("%lagom stop iris") == (
-        f"UsageError: %lagom stop: iris is not the live run of this kernel, {live.id} is. Use %lagom stop."
+        f"UsageError: %lagom stop: run {other.id} has ended (COMPLETE): there is nothing to stop."
     )
-    assert other.id != live.id
+    assert driver.stops == []
+
+
+def test_a_run_of_another_kernel_is_stopped_and_steered_through_its_pipe(
+    notebook: Notebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with store_in(default_home()) as store:  # no driver of this notebook's
+        record(store, begun())
+        run, pipe = store.layout.root.name, store.requests
+        assert said(notebook, capsys, f"%lagom prune 3 {run}") == (
+            f"trial 3 of run {run} ends at its next broadcast, if it is running\n"
+        )
+        assert said(notebook, capsys, f"%lagom retry 4 {run[-4:]}") == (
+            f"trial 4 of run {run} runs again, if it has failed\n"
+        )
+        assert said(notebook, capsys, f"%lagom stop {run} --now") == f"stopping run {run}; finished trials are kept\n"
+        assert pipe is not None
+        assert pipe.read() == [Request("prune", 3), Request("retry", 4), Request("stop")]
+
+
+def test_prune_and_retry_reach_the_live_run_of_this_kernel(
+    notebook: Notebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    driver = LiveStandIn()
+    live = notebook.backend.live = Run(store_run(state=None).dir, driver)
+    said(notebook, capsys, "%lagom prune 3")
+    said(notebook, capsys, f"%lagom retry 0 {live.id}")
+    assert driver.asked == [("prune", 3), ("retry", 0)]
+
+
+def test_prune_and_retry_say_what_they_lack(notebook: Notebook) -> None:
+    assert notebook.error("%lagom prune 7") == (
+        "UsageError: %lagom prune: no run is live in this kernel. Name another's: %lagom prune 7 RUN."
+    )
+    assert notebook.error("%lagom retry best") == (
+        "UsageError: %lagom retry: 'best' is no trial's number. Try %lagom retry 7."
+    )
+    ended = store_run()
+    assert notebook.error(f"%lagom retry 0 {ended.id}") == (
+        f"StoreError: run {ended.id} has ended: it is too late to retry trial 0."
+    )
 
 
 def test_spark_starts_a_session_and_shows_it(notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,3 +139,17 @@ def test_config_shows_and_changes_settings(notebook: Notebook, capsys: pytest.Ca
         ["ui", "auto", "LAGOM_UI"],
         ["workers", "2", "LAGOM_WORKERS"],
     ]
+
+
+def test_show_takes_the_last_run_or_a_variable_that_holds_one(
+    notebook: Notebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert notebook.error("%lagom show") == (
+        "UsageError: %lagom show: there is no run yet. Start one with %%lagom hpo."
+    )
+    stored = store_run("digits")
+    assert f"digits {stored.id}" in said(notebook, capsys, "%lagom show")
+    store_run("iris")
+    notebook.shell.push({"mine": stored, "its_id": stored.id})
+    assert f"digits {stored.id}" in said(notebook, capsys, "%lagom show mine")
+    assert f"digits {stored.id}" in said(notebook, capsys, "%lagom show its_id")

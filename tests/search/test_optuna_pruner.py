@@ -25,6 +25,17 @@ class TestOptunasHyperband(PrunerContract):
         pruner.report(0, 0, 0.5)
         assert pruner._study.get_trials(deepcopy=False)[pruner._trials[0].number].intermediate_values == {0: 0.5}
 
+    def test_a_trial_that_failed_and_is_retried_begins_from_nothing(self) -> None:
+        """As above."""
+        pruner = self.make("max")
+        pruner.report(0, 0, 5.0)
+        pruner.end(0, TrialState.FAILED)
+        pruner.restart(0)
+        pruner.report(0, 0, 0.5)
+        trials = pruner._study.get_trials(deepcopy=False)
+        assert [trial.state.name for trial in trials] == ["FAIL", "RUNNING"]
+        assert trials[pruner._trials[0].number].intermediate_values == {0: 0.5}
+
 
 def test_trial_numbers_are_our_ids() -> None:
     pruner = OptunaPruner(optuna.pruners.NopPruner(), "max")

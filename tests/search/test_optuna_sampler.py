@@ -90,6 +90,56 @@ def test_pruned_trials_can_be_told_as_complete_for_samplers_that_ignore_them() -
     assert [(trial.state.name, trial.value) for trial in trials] == [("COMPLETE", 0.25), ("PRUNED", None)]
 
 
+def test_the_result_of_a_retried_trial_is_a_further_trial_with_the_same_suggestion() -> None:
+    sampler = OptunaSampler(cmaes(X, 0), X, "max")
+    ends = [(TrialState.FAILED, None), (TrialState.COMPLETE, 0.5), (TrialState.PRUNED, 0.2), (TrialState.STOPPED, 0.9)]
+    for trial_id in range(8):
+        sampler.ask(trial_id)
+        sampler.tell(trial_id, TrialState.FAILED, None)
+    for trial_id, (state, value) in enumerate(ends):
+        sampler.tell_again(trial_id, state, value)
+    sampler.tell_again(0, TrialState.COMPLETE, 0.7)  # its third attempt
+    sampler.tell_again(1, TrialState.COMPLETE, 0.9)  # known as complete already
+    trials = sampler._study.get_trials()
+    assert [trial.state.name for trial in trials[:8]] == ["FAIL"] * 8
+    assert [(trial.state.name, trial.value) for trial in trials[8:]] == [
+        ("COMPLETE", 0.5),
+        ("PRUNED", 0.2),
+        ("COMPLETE", 0.7),
+    ]
+    assert [trial.params for trial in trials[8:]] == [trials[i].params for i in (1, 2, 0)]
+    assert [trial.system_attrs for trial in trials[8:]] == [trials[i].system_attrs for i in (1, 2, 0)]
+
+
+@pytest.mark.parametrize(
+    ("make", "n_trials"), [(tpe, 40), (cmaes, 40), (lambda space, seed: gp(seed), 20)], ids=["tpe", "cmaes", "gp"]
+)
+def test_it_learns_from_retried_trials_as_from_others(make, n_trials: int) -> None:
+    """Every trial fails first: without their further ends the search would stay random."""
+    sampler = OptunaSampler(make(X, 0), X, "min")
+    distances = []
+    for trial_id in range(n_trials):
+        point = sampler.ask(trial_id).hparams
+        distances.append((point["x"] - 2) ** 2 + (point["y"] + 3) ** 2)
+        sampler.tell(trial_id, TrialState.FAILED, None)
+        sampler.tell_again(trial_id, TrialState.COMPLETE, distances[-1])
+    assert sum(distances[-6:]) < sum(distances[:6]) / 2
+
+
+def test_a_retried_trial_stays_in_sight_for_as_long_as_it_is_one_of_the_best() -> None:
+    sampler = OptunaSampler(optuna.samplers.RandomSampler(seed=0), X, "max", history=10)
+    sampler.ask(0)
+    sampler.tell(0, TrialState.FAILED, None)
+    for trial_id in range(1, 30):
+        sampler.ask(trial_id)
+        sampler.tell(trial_id, TrialState.COMPLETE, 0.0)
+    sampler.tell_again(0, TrialState.COMPLETE, 1.0)
+    for trial_id in range(30, 60):
+        sampler.ask(trial_id)
+        sampler.tell(trial_id, TrialState.COMPLETE, 0.0)
+    assert 1.0 in [trial.value for trial in sampler._study.get_trials()]
+
+
 def test_an_infinitely_bad_value_counts_as_the_worst_seen_and_an_infinitely_good_one_as_failed() -> None:
     sampler = OptunaSampler(optuna.samplers.RandomSampler(seed=0), X, "min")
     for trial_id, value in enumerate((math.inf, 3.0, 7.0, math.inf, -math.inf)):

@@ -35,6 +35,9 @@ class Listening(Sampler):
     def tell(self, trial_id, state, value):
         self.told.append((trial_id, state, value))
 
+    def tell_again(self, trial_id, state, value):
+        self.told.append((trial_id, "again", value))
+
 
 def evaluate(sampler: PromotionSampler, trial_id: int, value: float | None) -> tuple[dict, int]:
     suggestion = sampler.ask(trial_id)
@@ -131,3 +134,22 @@ def test_any_order_of_ends_promotes_a_configuration_at_most_once_a_rung(n_worker
     assert not running
     assert len(set(seen)) == len(seen)
     assert len({hparams for hparams, _ in seen}) == 6
+
+
+def test_a_retried_evaluation_enters_its_rung_and_may_be_promoted() -> None:
+    inner = Listening()
+    sampler = promoting(inner)
+    evaluate(sampler, 0, None)
+    evaluate(sampler, 1, 0.5)
+    sampler.tell_again(0, TrialState.FAILED, None)
+    sampler.tell_again(0, TrialState.COMPLETE, 0.9)
+    sampler.tell_again(0, TrialState.COMPLETE, 0.8)
+    sampler.tell_again(1, TrialState.COMPLETE, 0.8)
+    assert evaluate(sampler, 2, None) == ({"i": 0}, 2)
+    sampler.tell_again(2, TrialState.COMPLETE, 0.9)  # at a higher rung: nothing new for the inner sampler
+    assert inner.told == [
+        (0, TrialState.FAILED, None),
+        (1, TrialState.COMPLETE, 0.5),
+        (0, "again", None),
+        (0, "again", 0.9),
+    ]

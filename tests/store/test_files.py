@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from lagom_magic.errors import StoreError
 from lagom_magic.events.facts import FileStored
-from lagom_magic.store.files import FileReceiver, safe_parts
+from lagom_magic.store.files import FileReceiver
 from lagom_magic.store.layout import RunLayout
+from lagom_magic.store.received import safe_parts
 
 
 @pytest.fixture
@@ -101,14 +102,19 @@ def test_a_path_that_leads_elsewhere_is_refused(receiver: FileReceiver, tmp_path
 
 @given(st.text(st.sampled_from("./\\\0ab~ ") | st.characters(codec="utf-8"), max_size=30))
 def test_a_path_is_refused_or_stays_below_its_folder(path: str) -> None:
-    for candidate in (path, f"artifacts/{path}"):
+    for candidate in (path, f"artifacts/{path}", f"tensorboard/{path}"):
         try:
             parts = safe_parts(candidate)
         except StoreError:
             continue
         joined = os.path.normpath(os.path.join("/run/trials/0007", *parts))
-        assert joined.startswith(("/run/trials/0007/artifacts/", "/run/trials/0007/files/"))
+        assert joined.startswith(tuple(f"/run/trials/0007/{root}/" for root in ("artifacts", "files", "tensorboard")))
         assert joined == "/run/trials/0007/" + candidate
+
+
+def test_a_profile_for_tensorboard_lies_beside_the_trials_events(receiver: FileReceiver, tmp_path: Path) -> None:
+    assert send(receiver, "tensorboard/plugins/profile/trace.json", b"abcdef") is not None
+    assert (tmp_path / "tensorboard/0007/plugins/profile/trace.json").read_bytes() == b"abcdef"
 
 
 def test_a_link_that_leads_out_of_the_folder_is_not_followed(receiver: FileReceiver, tmp_path: Path) -> None:

@@ -70,12 +70,19 @@ class LiveStandIn:
 
     def __init__(self) -> None:
         self.is_alive, self.outcome, self.stops = True, None, list[str]()
+        self.asked: list[tuple[str, int]] = []
 
     def wait(self, timeout_s: float | None = None) -> bool:
         return not self.is_alive
 
     def stop(self, reason: str) -> None:
         self.stops.append("in order")
+
+    def prune(self, trial_id: int) -> None:
+        self.asked.append(("prune", trial_id))
+
+    def retry(self, trial_id: int) -> None:
+        self.asked.append(("retry", trial_id))
 
     def abandon(self) -> None:
         self.stops.append("now")

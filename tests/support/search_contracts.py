@@ -29,6 +29,8 @@ MIXED = Searchspace(
     momentum=Float(0.0, 0.99, when={"optimizer": "sgd"}),
     nesterov=Categorical([True, False], when={"optimizer": "sgd", "batch": [16, 32]}),
 )
+#: How an attempt can end that follows a failed one.
+FURTHER_ENDS = [TrialState.COMPLETE, TrialState.COMPLETE, TrialState.PRUNED, TrialState.STOPPED]
 FINITE = Searchspace(
     batch=Ordinal([16, 32]),
     optimizer=Categorical(["adam", "sgd"]),
@@ -103,6 +105,19 @@ class SamplerContract(ABC):
         sampler.tell(0, TrialState.FAILED, None)
         sampler.tell(77, TrialState.COMPLETE, 1.0)
         assert isinstance(sampler.ask(1), Suggestion)
+
+    def test_a_trial_that_failed_may_be_told_again_until_it_has_not(self) -> None:
+        sampler = self.make(self.space)
+        for trial_id in range(self.n_trials - 1):
+            sampler.ask(trial_id)
+            if trial_id % 2:
+                sampler.tell(trial_id, TrialState.COMPLETE, trial_id / 10)
+                continue
+            sampler.tell(trial_id, TrialState.FAILED, None)
+            sampler.tell_again(trial_id, TrialState.FAILED, None)
+            sampler.tell_again(trial_id, random.Random(trial_id).choice(FURTHER_ENDS), trial_id / 10)
+        sampler.tell_again(77, TrialState.COMPLETE, 1.0)
+        assert isinstance(sampler.ask(self.n_trials - 1), Suggestion)
 
     def test_may_be_asked_ahead_in_another_thread(self) -> None:
         sampler = self.make(self.space)
@@ -220,8 +235,21 @@ class PrunerContract(ABC):
         restarted.restart(0)
         assert self.run(plain, curves) == self.run(restarted, curves)
 
+    def test_a_trial_that_failed_and_is_retried_begins_from_nothing(self) -> None:
+        curves = self.curves()
+        plain, retried = self.make("max"), self.make("max")
+        for step in range(27):
+            retried.report(0, step, 5.0)  # would be the best of all, if it stayed
+        retried.end(0, TrialState.FAILED)
+        retried.restart(0)
+        assert self.run(plain, curves) == self.run(retried, curves)
+
     def test_restarting_a_trial_that_never_reported_is_allowed(self) -> None:
-        self.make("max").restart(3)
+        pruner = self.make("max")
+        pruner.restart(3)
+        pruner.end(3, TrialState.FAILED)
+        pruner.restart(3)
+        assert not pruner.report(3, 1, 0.5)
 
     def test_parallel_trials_do_not_mix(self) -> None:
         pruner = self.make("max")

@@ -114,7 +114,7 @@ def test_files_come_back_and_the_notebooks_folder_is_untouched(tmp_path: Path) -
         open("empty", "w").close()
         with open(os.path.join(trial.dir, "mine"), "w") as file:
             file.write("mine")
-        with open(os.path.join(tensorboard.logdir(), "events"), "w") as file:
+        with open(os.path.join(tensorboard.logdir(), "profile"), "w") as file:
             file.write("scalars")
         return {"loss": 1, "report": "empty"}
 
@@ -127,11 +127,11 @@ def test_files_come_back_and_the_notebooks_folder_is_untouched(tmp_path: Path) -
                     "files/big.bin",
                     "files/input.txt",
                     "files/mine",
-                    "files/tensorboard/events",
+                    "tensorboard/profile",
                 ], ended
         assert worker.files[0, 1, "files/big.bin"] == bytes(2_500_000)
         assert worker.files[0, 1, "artifacts/empty"] == b""
-        assert worker.files[0, 1, "files/tensorboard/events"] == b"scalars"
+        assert worker.files[0, 1, "tensorboard/profile"] == b"scalars"
         assert [worker.files[i, 1, "files/input.txt"] for i in range(2)] == [b"out 0", b"out 1"]
         assert os.listdir(tmp_path) == ["input.txt"]
         assert (tmp_path / "input.txt").read_text() == "in"

@@ -1,0 +1,218 @@
+"""TensorBoard for a run: one process a run folder, for `%lagom board` and the JupyterLab panel.
+
+It listens on 127.0.0.1 alone, for TensorBoard knows no password, and ends with this process however that ends.
+It runs in a session of its own, because ■ interrupts the kernel's whole process group.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import json
+import os
+import selectors
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from lagom_magic.display import board_process
+from lagom_magic.errors import LagomError
+from lagom_magic.store.layout import RunLayout
+
+MIME_TYPE = "application/vnd.lagom-magic.board+json"
+
+#: A first import from a slow disk takes long; a second start takes one or two seconds.
+_START_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 5.0
+_RELOAD_S, _RELOAD_MANY_S, _MANY_TRIALS = 5.0, 15.0, 200
+_LAST_WORDS = 5
+
+
+@dataclass(frozen=True)
+class Board:
+    """A TensorBoard that was started.
+
+    Attributes:
+        run_dir: the run that it shows.
+        port: on 127.0.0.1.
+    """
+
+    run_dir: Path
+    port: int
+    _process: subprocess.Popen[bytes]
+
+    @property
+    def logdir(self) -> Path:
+        return RunLayout(self.run_dir).tensorboard
+
+    @property
+    def url(self) -> str:
+        """For a browser on this machine."""
+        return f"http://127.0.0.1:{self.port}/"
+
+    @property
+    def path(self) -> str:
+        """Where jupyter-server-proxy shows it, below the Jupyter server's base URL; the slash at its end counts."""
+        return f"proxy/{self.port}/"
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        """Ends it and waits until it is gone."""
+        _end(self._process)
+
+
+class _Boards:
+    """Those of this process: a second call for a run gets the first one's."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        #: {run folder: its board, which may have died}
+        self._boards: dict[Path, Board] = {}
+
+    def open(self, run_dir: Path) -> Board:
+        with self._lock:
+            board = self._boards.get(run_dir)
+            if board is not None and board.is_alive:
+                return board
+            if board is not None:
+                board.stop()  # it has died; gives its pipe back
+                del self._boards[run_dir]
+            self._boards[run_dir] = _start(run_dir)
+            return self._boards[run_dir]
+
+    def stop(self, run_dir: Path) -> bool:
+        with self._lock:
+            board = self._boards.pop(run_dir, None)
+            if board is None:
+                return False
+            was_alive = board.is_alive
+            board.stop()
+            return was_alive
+
+
+_boards = _Boards()
+
+
+def open_board(run_dir: Path | str) -> Board:
+    """The run's TensorBoard, started if it is not there; returns when it serves.
+
+    Raises:
+        LagomError: when it cannot be started; holds its last words.
+    """
+    return _boards.open(Path(run_dir).absolute())
+
+
+def stop_board(run_dir: Path | str) -> bool:
+    """Ends the TensorBoard that this process has started for a run; False when there is none."""
+    return _boards.stop(Path(run_dir).absolute())
+
+
+def board_bundle(board: Board) -> dict[str, Any]:
+    """What a cell shows: our JupyterLab extension takes the first and opens its panel, everything else a link.
+
+    A page cannot be told by static HTML where jupyter-server-proxy is, so the link is for a browser on this machine
+    unless TENSORBOARD_PROXY_URL, as TensorBoard itself reads it, names the way.
+    """
+    run = f"{board.run_dir.parent.name}/{board.run_dir.name}"
+    template = os.environ.get("TENSORBOARD_PROXY_URL")
+    link = template.replace("%PORT%", str(board.port)) if template else board.url
+    elsewhere = "" if template else f"{os.environ.get('JUPYTERHUB_SERVICE_PREFIX', '<Jupyter>/')}{board.path}"
+    hint = f" (from another machine, where jupyter-server-proxy is installed: {elsewhere})" if elsewhere else ""
+    return {
+        MIME_TYPE: {"format": 1, "port": board.port, "dir": str(board.run_dir)},
+        "text/html": (
+            f'<a href="{html.escape(link)}" target="_blank" rel="noopener">TensorBoard of run {html.escape(run)}</a>'
+            f"{html.escape(hint)}"
+        ),
+        "text/plain": f"TensorBoard of run {run}: {link}{hint}",
+    }
+
+
+def _start(run_dir: Path) -> Board:
+    layout = RunLayout(run_dir)
+    flags = {
+        "logdir": str(layout.tensorboard),
+        "host": "127.0.0.1",
+        "port": 0,
+        "reload_interval": _RELOAD_MANY_S if _n_trials(layout) > _MANY_TRIALS else _RELOAD_S,
+        # Where TensorBoard's data server is missing: else only the newest event file of a trial would be followed.
+        "reload_multifile": True,
+        "window_title": f"{run_dir.parent.name}/{run_dir.name}",
+    }
+    with tempfile.TemporaryFile() as stderr:
+        process = subprocess.Popen(
+            # By its file and with -P: a user's own module in the working directory must not be taken for TensorBoard.
+            [sys.executable, "-P", board_process.__file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            cwd="/",
+            start_new_session=True,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            with process.stdout:
+                with contextlib.suppress(BrokenPipeError):  # it died at once; its last words say why
+                    process.stdin.write(json.dumps({"parent_pid": os.getpid(), "flags": flags}).encode() + b"\n")
+                    process.stdin.flush()
+                answer = _first_line(process.stdout)
+        except BaseException:  # ■ too
+            _end(process)
+            raise
+        if not answer:
+            _end(process)
+            raise LagomError(_why(process, stderr))
+    return Board(run_dir, json.loads(answer)["port"], process)
+
+
+def _n_trials(layout: RunLayout) -> int:
+    """How many trials the run has or will have, as far as its folder tells."""
+    try:
+        planned = int(json.loads(layout.run_json.read_bytes())["config"]["num_trials"])
+    except (OSError, ValueError, KeyError, TypeError):  # lost, or of a single call
+        planned = 0
+    n_there = len(os.listdir(layout.tensorboard)) if layout.tensorboard.is_dir() else 0
+    return max(planned, n_there)
+
+
+def _first_line(pipe: IO[bytes]) -> bytes:
+    """What the process answers; b"" when it ends without a word, or takes too long."""
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    line = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        while not line.endswith(b"\n"):
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                return b""
+            data = os.read(pipe.fileno(), 1 << 12)
+            if not data:
+                return b""
+            line += data
+    return line
+
+
+def _why(process: subprocess.Popen[bytes], stderr: IO[bytes]) -> str:
+    stderr.seek(0)
+    words = stderr.read().decode("utf-8", "replace").strip().splitlines()[-_LAST_WORDS:]
+    said = "\n".join(words) or f"it said nothing; exit code {process.returncode}"
+    return f"TensorBoard did not start within {_START_TIMEOUT_S:.0f} s, or ended at once. Its last words:\n{said}"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # it has ended
+        process.stdin.close()
+    try:
+        process.wait(_STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(_STOP_TIMEOUT_S)
