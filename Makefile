@@ -3,11 +3,13 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lab check bench bench-search soak clean
+.PHONY: help demo test lab ui check bench bench-search soak clean
 
 PY := .venv/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-input --constraint constraints.txt
 SETUP := pyproject.toml constraints.txt scripts/make_venv
+UI := PATH="$(CURDIR)/.venv/bin:$$PATH" jlpm
+UI_SOURCES := package.json yarn.lock scripts/build_ui $(shell find labextension -type f -not -path 'labextension/lib/*')
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -15,15 +17,21 @@ help: ## what there is to make
 demo: .venv/.demo ## run notebooks/quickstart.ipynb headless; results in demo_output/
 	@$(PY) scripts/demo.py
 
-test: .venv/.dev ## all tests, ring by ring: pure and process, Spark, notebooks
+test: .venv/.dev .venv/.ui ## all tests, ring by ring: TypeScript, pure and process, Spark, notebooks, browser
+	@$(UI) test
 	@$(PY) -m pytest
 
-check: .venv/.dev ## format, lint, types
+check: .venv/.dev .venv/.ui ## format, lint, types
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
+	@$(UI) lint
 
-lab: .venv/.lab ## open the notebooks in JupyterLab
+ui: .venv/.dev ## build widget and JupyterLab extension anew
+	@rm -f .venv/.ui
+	@$(MAKE) --no-print-directory .venv/.ui
+
+lab: .venv/.lab .venv/.ui ## open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab --ServerApp.root_dir=notebooks $(ARGS)
 
 bench: .venv/.dev ## speed, side by side with other ways; needs a quiet machine
@@ -53,5 +61,11 @@ clean: ## remove what runs and tools left; keeps .venv
 	@touch $@ .venv/.demo
 
 .venv/.lab: .venv/.demo
-	@$(PIP) jupyterlab
+	@$(PIP) jupyterlab jupyter-server-proxy
+	@touch $@
+
+.venv/.ui: $(UI_SOURCES) | .venv/.demo
+	@echo "Building widget and JupyterLab extension"
+	@$(PIP) jupyterlab jupyter-builder
+	@scripts/build_ui
 	@touch $@

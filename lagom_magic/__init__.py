@@ -62,3 +62,13 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
     from lagom_magic.magics import unload
 
     unload(shell)
+
+
+def _jupyter_server_extension_points() -> list[dict[str, str]]:
+    """Called by a Jupyter server that has the extension enabled."""
+    return [{"module": "lagom_magic.server"}]
+
+
+def _jupyter_labextension_paths() -> list[dict[str, str]]:
+    """Called by JupyterLab's tools to find the built front end."""
+    return [{"src": "labextension", "dest": "lagom-magic"}]

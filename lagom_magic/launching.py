@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from lagom_magic.driver.driver import START_TIMEOUT_S, Driver
 from lagom_magic.driver.launcher import Launcher
 from lagom_magic.driver.plan import RunPlan
-from lagom_magic.errors import ConfigError
+from lagom_magic.errors import ConfigError, StoreError
 from lagom_magic.run import Run
 from lagom_magic.search.base import Direction
 from lagom_magic.search.factory import Search, make_search
@@ -27,12 +27,14 @@ from lagom_magic.spec.duration import ALLOWED, seconds
 from lagom_magic.spec.inspection import FunctionPlan, plan_function
 from lagom_magic.spec.space_json import space_to_json
 from lagom_magic.store.layout import default_home
+from lagom_magic.store.requests import Request
 from lagom_magic.store.store import RunStore
 
 if TYPE_CHECKING:
     from lagom_magic.cluster.kit import WorkerKit
     from lagom_magic.cluster.session import SessionInfo
     from lagom_magic.display import Display, Publisher
+    from lagom_magic.display.liveview import LiveView
 
 #: Makes the launcher of a run: (kit, run id, number of workers) → launcher. Tests give their own, without Spark.
 MakeLauncher = Callable[["WorkerKit", str, int], Launcher]
@@ -109,11 +111,7 @@ class Launching:
         slots = count_slots(self._session.context, config.gpus_per_worker)
         wanted = config.workers or max(1, slots)
         if self._session.is_local and 0 < slots < wanted:
-            self._notes += (
-                f"running on {slots} of {wanted} workers: {self._session.master} has no more slots "
-                f"{'for that share of GPUs ' if config.gpus_per_worker else ''}"
-                f"(use --workers {slots}, or a session with more cores).",
-            )
+            self._notes += (_few_slots(self._session, slots, wanted, of_gpus=bool(config.gpus_per_worker)),)
             wanted = slots
         self._n_workers = wanted
 
@@ -123,13 +121,14 @@ class Launching:
         store = RunStore.create(default_home(), self._experiment_name(), self._document(), self._source, notices)
         try:
             driver = self._driver(store)
+            run = Run(store.layout.root, driver)
+            display = _display_of(run, self._publisher)
+            if display is not None:
+                display.start()
         except BaseException:
             store.close({"state": "FAILED"})
             raise
-        display = _display_of(store.layout.root, self._publisher)
-        run = Run(store.layout.root, driver)
         if display is not None:
-            display.start()
             store.on_written = display.wake
             driver.on_progress = display.wake
         log = _DriverLog(store.layout.root)
@@ -220,6 +219,18 @@ class Launching:
         }
 
 
+def _few_slots(session: SessionInfo, slots: int, wanted: int, of_gpus: bool) -> str:
+    if of_gpus:
+        more = "a session with more GPUs"
+    elif session.is_ours:
+        more = "restart the kernel: Spark starts with as many slots as its first run asks for"
+    else:
+        more = "a session with more cores"
+    what = "slots for that share of GPUs" if of_gpus else "slots for them" if session.is_ours else "slots"
+    what = f"{session.master} has no more {what}"
+    return f"running on {slots} of {wanted} workers: {what} (use --workers {slots}, or {more})."
+
+
 def _search_of(plan: FunctionPlan, config: BaseConfig) -> Search:
     if not isinstance(config, OptimizationConfig):
         return make_search(plan.space, None, "none", direction="max", n_trials=1, seed=config.seed)
@@ -275,15 +286,44 @@ def _publisher_of(ui: str) -> Publisher | None:
     return make_publisher(ui)
 
 
-def _display_of(run_dir: Path, publisher: Publisher | None) -> Display | None:
+def _display_of(run: Run, publisher: Publisher | None) -> Display | LiveView | None:
     if publisher is None:
         return None
     from lagom_magic.display import Display
+    from lagom_magic.display.notebook import NotebookPublisher
 
-    return Display(run_dir, publisher)
+    if not isinstance(publisher, NotebookPublisher) or not publisher.wants_widget:
+        return Display(run.dir, publisher)
+    from lagom_magic.display.answers import Backing
+    from lagom_magic.display.liveview import LiveView
+    from lagom_magic.search.importance import importances
+
+    backing = Backing(
+        importances=lambda: importances(run.study),
+        is_driven=lambda: run.is_alive,
+        steer=lambda record: _steer(run, Request.of(record)),
+    )
+    return LiveView(run.dir, publisher, backing)
 
 
-def _finish(display: Display | None, log: _DriverLog) -> None:
+def _steer(run: Run, request: Request) -> None:
+    """What a page in this notebook asks of the run.
+
+    Raises:
+        StoreError: when it has ended.
+    """
+    match request:
+        case Request("prune", int(trial_id)):
+            run.prune(trial_id)
+        case Request("retry", int(trial_id)):
+            run.retry(trial_id)
+        case _ if run.is_alive:
+            run.stop()
+        case _:
+            raise StoreError(f"run {run.id} has ended.")
+
+
+def _finish(display: Display | LiveView | None, log: _DriverLog) -> None:
     if display is not None:
         display.close()
     log.close()

@@ -113,7 +113,8 @@ def main() -> int:
     print(f"  run folder         {run_dir.relative_to(ROOT)}")
     print(f"  executed notebook  {executed.relative_to(ROOT)}")
     print(f"  as a web page      {html.relative_to(ROOT)}")
-    print(f"  TensorBoard        .venv/bin/tensorboard --host 127.0.0.1 --logdir {run_dir.relative_to(ROOT) / 'tensorboard'}")
+    logdir = run_dir.relative_to(ROOT) / "tensorboard"
+    print(f"  TensorBoard        .venv/bin/tensorboard --host 127.0.0.1 --logdir {logdir}")
     return 0
 
 

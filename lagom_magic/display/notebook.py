@@ -39,17 +39,32 @@ def kernel_shell() -> KernelShell | None:
     return shell if getattr(shell, "kernel", None) is not None else None
 
 
+def has_person(shell: KernelShell) -> bool:
+    """Whether a person's front end ran the cell and shows what it shows.
+
+    Tools that execute notebooks (nbclient, and with it nbconvert and papermill) say that nobody answers `input()`;
+    `%%capture` and a redirected stdout take the output away.
+    """
+    request = shell.get_parent().get("content", {})
+    return bool(request.get("allow_stdin")) and not _is_captured(shell) and hasattr(sys.stdout, "pub_thread")
+
+
+def _is_captured(shell: KernelShell) -> bool:
+    return not hasattr(shell.display_pub, "pub_socket")
+
+
 class NotebookPublisher(Publisher):
     """One display output, updated in place, and stdout text, both under the cell that is running now."""
 
     #: The prints of a long run must not make the notebook too large to open.
     line_budget_bytes: ClassVar[int | None] = 8 * 1024 * 1024
 
-    def __init__(self, shell: KernelShell, mime_types: tuple[str, ...], is_live: bool) -> None:
+    def __init__(
+        self, shell: KernelShell, mime_types: tuple[str, ...], is_live: bool, wants_widget: bool = False
+    ) -> None:
         """Bind to the running cell; call it on that cell's thread."""
-        self.mime_types, self.is_live = mime_types, is_live
-        is_captured = not hasattr(shell.display_pub, "pub_socket")
-        self._channel: _Captured | _CellChannel = _Captured(shell) if is_captured else _CellChannel(shell)
+        self.mime_types, self.is_live, self.wants_widget = mime_types, is_live, wants_widget
+        self._channel: _Captured | CellChannel = _Captured(shell) if _is_captured(shell) else CellChannel(shell)
         self._display_id = f"lagom-{uuid.uuid4().hex}"
         self._is_shown = False
 
@@ -61,8 +76,18 @@ class NotebookPublisher(Publisher):
     def write(self, text: str) -> None:
         self._channel.print(text)
 
+    @property
+    def channel(self) -> CellChannel:
+        """What sends messages on behalf of the cell.
 
-class _CellChannel:
+        Raises:
+            AssertionError: where the cell's output is captured, so that there is none.
+        """
+        assert isinstance(self._channel, CellChannel)
+        return self._channel
+
+
+class CellChannel:
     """Sends output messages with one cell's parent header."""
 
     def __init__(self, shell: KernelShell) -> None:
@@ -77,15 +102,16 @@ class _CellChannel:
         if not is_update:
             self._flush()  # what the cell printed so far belongs above
         content = {"data": bundle, "metadata": {}, "transient": {"display_id": display_id}}
-        self._send("update_display_data" if is_update else "display_data", content)
+        self.send("update_display_data" if is_update else "display_data", content)
 
     def print(self, text: str) -> None:
         if self._stream is not None:
             self._stream.write(text)
             return
-        self._send("stream", {"name": "stdout", "text": text})
+        self.send("stream", {"name": "stdout", "text": text})
 
-    def _send(self, kind: str, content: dict[str, Any]) -> None:
+    def send(self, kind: str, content: dict[str, Any]) -> None:
+        """Send any output message; its content is JSON-able."""
         message = self._session.msg(kind, content, parent=self._parent)
         self._session.send(self._socket, message, ident=kind.encode())
 

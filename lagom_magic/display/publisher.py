@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from html import escape
-from typing import ClassVar, TextIO
+from typing import Any, ClassVar, TextIO
 
 from lagom_magic.display.html import render_html
 from lagom_magic.display.text import render_text
 from lagom_magic.events.fold import RunView
 
-#: MIME type → what to show.
-Bundle = dict[str, str]
+#: MIME type → what to show: text, or a JSON object.
+Bundle = dict[str, Any]
 #: (view, now in seconds since the epoch, folder as a person reads it) → one face.
 Face = Callable[[RunView, float, str], str]
 
 FACES: dict[str, Face] = {"text/html": render_html, "text/plain": render_text}
 UI_MODES = ("auto", "widget", "html", "text")
-
-_log = logging.getLogger(__name__)
 
 
 class Publisher(ABC):
@@ -31,11 +29,13 @@ class Publisher(ABC):
     Attributes:
         mime_types: the faces it wants.
         is_live: whether it shows tables before the last one.
+        wants_widget: whether a widget should show the run, with the faces as what is saved.
         line_budget_bytes: how much of the prints it takes in all; None = any amount.
     """
 
     mime_types: tuple[str, ...] = ("text/plain",)
     is_live: bool = False
+    wants_widget: bool = False
     line_budget_bytes: ClassVar[int | None] = None
 
     @abstractmethod
@@ -94,23 +94,35 @@ def make_publisher(ui: str = "auto") -> Publisher:
     """The publisher that suits where we are; call it on the thread that runs the cell.
 
     Args:
-        ui: one of `UI_MODES`: 'text' leaves the HTML face out. 'widget' gives the HTML face as long as there is
-            no widget.
+        ui: one of `UI_MODES`. 'auto' is the widget where a person watches and it is installed, else the HTML face;
+            'widget' the same, with a warning where there is none; 'text' leaves the HTML face out.
 
     Raises:
         ValueError: for another `ui`.
     """
     if ui not in UI_MODES:
         raise ValueError(f"ui={ui!r}: allowed: {', '.join(UI_MODES)}")
-    if ui == "widget":
-        _log.debug("no widget in this version: showing the HTML face")
-    from lagom_magic.display.notebook import NotebookPublisher, kernel_shell
+    from lagom_magic.display.notebook import NotebookPublisher, has_person, kernel_shell
 
     shell = kernel_shell()
     if shell is None:
         return TerminalPublisher(sys.stdout)
     mime_types = ("text/plain",) if ui == "text" else tuple(FACES)
-    return NotebookPublisher(shell, mime_types, is_live=not is_noninteractive())
+    is_live = not is_noninteractive()
+    can_be_watched = ui in ("auto", "widget") and is_live and has_person(shell)
+    lack = _lack_of_widget() if can_be_watched else "nobody watches this cell's output"
+    if lack and ui == "widget" and is_live:
+        warnings.warn(f"no widget, so the HTML face is shown: {lack}.", stacklevel=2)
+    return NotebookPublisher(shell, mime_types, is_live, wants_widget=not lack)
+
+
+def _lack_of_widget() -> str:
+    """Why there can be no widget; '' when there can."""
+    try:
+        from lagom_magic.display.widget import is_built
+    except ImportError as error:
+        return f"it needs anywidget (pip install anywidget): {error}"
+    return "" if is_built() else "its page was not built; in a checkout run `jlpm install && jlpm build:widget`"
 
 
 def is_noninteractive() -> bool:

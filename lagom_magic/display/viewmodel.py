@@ -1,114 +1,172 @@
-"""The run as plain JSON for a live front end: everything at once, then only what changed.
+"""A run's rows as plain JSON for a page: its head, its workers and its trials, each of bounded size.
 
-A front end that joins late, or finds a gap between the sequence numbers, asks for the whole again.
+Used by `updates`, for the messages of docs/live-view.md. What is empty is left out of workers and trials, and long
+texts are cut: a page asks for the whole of a trial when a person looks at it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+import math
 from typing import Any
 
 from lagom_magic.display.charts import thinned
+from lagom_magic.display.wording import one_line
 from lagom_magic.events.facts import number_to_json
 from lagom_magic.events.fold import RunView, TrialView, WorkerView
 
-#: Points of a trial's curve that travel.
-CURVE_POINTS = 60
+#: Points of a trial's curve: enough for a sparkline.
+CURVE_POINTS = 16
+DIGITS = 5
+NAME_LIMIT, VALUE_LIMIT, MESSAGE_LIMIT, NOTICE_LIMIT = 60, 120, 300, 200
+#: Hyperparameters and metrics of a row; names in the head.
+NAMES_LIMIT = 64
+IMPROVEMENTS_LIMIT, NOTICES_LIMIT, GPUS_LIMIT = 100, 20, 8
+#: A row that would be larger comes without what a function chose: hyperparameters, metrics and curve.
+ROW_LIMIT_BYTES = 8 * 1024
 
 
-def snapshot(view: RunView) -> dict[str, Any]:
-    """The complete state; `seq` counts the journal's lines that it holds."""
-    return changes(view, 0)
-
-
-def changes(view: RunView, since: int) -> dict[str, Any]:
-    """What changed after the state whose `seq` was `since`; the head always travels, trials only when changed.
-
-    Args:
-        view: the run.
-        since: `seq` of the state that the reader has; 0 for none.
-    """
-    return {
-        "since": since,
-        "seq": view.n_facts,
-        "run": _run(view),
-        "workers": [_worker(worker) for worker in view.workers.values()],
-        "trials": [_trial(trial) for trial in view.trials.values() if trial.changed_at > since],
-    }
-
-
-def _run(view: RunView) -> dict[str, Any]:
+def run_head(view: RunView) -> dict[str, Any]:
+    """The run without its trials; every key is always there, None where nothing is known."""
     header, saved = view.header, view.compute_saved()
+    improvements = [view.improvements[i] for i in _evenly(len(view.improvements), IMPROVEMENTS_LIMIT)]
     return {
-        "run_id": header.run_id if header else None,
-        "experiment": header.experiment if header else None,
-        "kind": header.kind if header else None,
-        "direction": header.direction if header else None,
-        "sampler": header.sampler if header else None,
-        "pruner": header.pruner if header else None,
+        "run_id": one_line(header.run_id, NAME_LIMIT) if header else None,
+        "experiment": one_line(header.experiment, NAME_LIMIT) if header else None,
+        "kind": one_line(header.kind, NAME_LIMIT) if header else None,
+        "direction": one_line(header.direction, NAME_LIMIT) if header else None,
+        "sampler": one_line(header.sampler, NAME_LIMIT) if header else None,
+        "pruner": one_line(header.pruner, NAME_LIMIT) if header else None,
         "seed": header.seed if header else None,
         "n_trials": view.n_trials,
         "n_workers": header.n_workers if header else None,
+        "n_workers_alive": view.n_workers_alive,
         "state": view.state.value,
-        "state_reason": view.state_reason,
+        "state_reason": one_line(view.state_reason, MESSAGE_LIMIT),
         "started_at": view.started_at,
         "ended_at": view.ended_at,
-        "metric_name": view.metric_name,
-        "metric_names": list(view.metric_names),
-        "hparam_names": list(view.hparam_columns),
+        "metric_name": None if view.metric_name is None else one_line(view.metric_name, NAME_LIMIT),
+        "metric_names": _names(view.metric_names),
+        "hparam_names": _names(view.hparam_columns),
         "counts": {state.value: n for state, n in view.counts.items()},
         "best_id": view.best_id,
-        "improvements": [[item.elapsed_s, item.trial_id, number_to_json(item.value)] for item in view.improvements],
+        "improvements": [[_short(item.elapsed_s), item.trial_id, number_to_json(item.value)] for item in improvements],
         "compute_saved": None if saved is None else [saved.n_steps_run, saved.n_steps_expected],
-        "notices": list(view.notices),
+        "notices": [one_line(text, NOTICE_LIMIT) for text in view.notices[-NOTICES_LIMIT:]],
     }
 
 
-def _worker(worker: WorkerView) -> dict[str, Any]:
-    return {
-        "id": worker.id,
-        "incarnation": worker.incarnation,
-        "host": worker.host,
-        "gpus": list(worker.gpus),
-        "is_alive": worker.is_alive,
-        "trial_id": worker.trial_id,
-        "lost_reason": worker.lost_reason,
-    }
+def worker_rows(view: RunView, limit: int) -> list[dict[str, Any]]:
+    """The workers by id; where there are more than `limit`, those that live come before lost ones."""
+    chosen = sorted(view.workers.values(), key=lambda worker: (not worker.is_alive, worker.id))[:limit]
+    return [_worker(worker) for worker in sorted(chosen, key=lambda worker: worker.id)]
 
 
-def _trial(trial: TrialView) -> dict[str, Any]:
-    return {
-        "id": trial.id,
-        "attempt": trial.attempt,
-        "state": trial.state.value,
-        "worker_id": trial.worker_id,
-        "hparams": _json_able(trial.hparams),
-        "budget": trial.budget,
-        "started_at": trial.started_at,
-        "ended_at": trial.ended_at,
-        "duration_s": trial.duration_s,
-        "step": trial.last_step,
-        "value": _number(trial.value),
-        "metrics": {name: number_to_json(value) for name, value in trial.metrics.items()},
-        "curve": _points(thinned(trial.series.points, CURVE_POINTS)),
-        "error": None if trial.error is None else {"kind": trial.error.kind, "message": trial.error.message},
-        "warnings": list(trial.warnings),
-        "files": dict(trial.files),
-    }
+def trial_row(trial: TrialView) -> dict[str, Any]:
+    """A trial as its latest attempt stands: `id`, `changed_at` and `state`, and of the rest what there is."""
+    row = _filled(
+        {
+            "id": trial.id,
+            "changed_at": trial.changed_at,
+            "state": trial.state.value,
+            "attempt": trial.attempt if trial.attempt > 1 else None,
+            "worker_id": trial.worker_id,
+            "budget": trial.budget,
+            "started_at": _milliseconds(trial.started_at),
+            "ended_at": _milliseconds(trial.ended_at),
+            "duration_s": _milliseconds(trial.duration_s or None),
+            "step": trial.last_step,
+            "value": None if trial.value is None else number_to_json(trial.value),
+            "error": _error(trial),
+            "n_warnings": len(trial.warnings) or None,
+            "n_files": len(trial.files) or None,
+        }
+    )
+    chosen = _filled(
+        {
+            "hparams": _hparams(trial.hparams),
+            "metrics": {one_line(name, NAME_LIMIT): _short(trial.metrics[name]) for name in _first(trial.metrics)},
+            "curve": [[step, _short(value)] for step, value in thinned(trial.series.points, CURVE_POINTS)],
+        }
+    )
+    is_small = len(json.dumps(chosen)) <= ROW_LIMIT_BYTES
+    return {**row, **chosen} if is_small else {**row, "is_cut": True}
 
 
-def _number(value: float | None) -> float | str | None:
-    return None if value is None else number_to_json(value)
-
-
-def _points(points: Iterable[tuple[int, float]]) -> list[list[float]]:
-    return [[step, value] for step, value in points]
-
-
-def _json_able(value: Any) -> Any:
+def plain_json(value: Any) -> Any:
     """The value with nan and ±inf, which JSON lacks, as their names."""
     if isinstance(value, float):
         return number_to_json(value)
     if isinstance(value, dict):
-        return {str(key): _json_able(item) for key, item in value.items()}
-    return [_json_able(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {str(key): plain_json(item) for key, item in value.items()}
+    return [plain_json(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _worker(worker: WorkerView) -> dict[str, Any]:
+    row = {
+        "id": worker.id,
+        "incarnation": worker.incarnation if worker.incarnation > 1 else None,
+        "host": one_line(worker.host, NAME_LIMIT),
+        "gpus": [one_line(gpu, NAME_LIMIT) for gpu in worker.gpus[:GPUS_LIMIT]],
+        "trial_id": worker.trial_id,
+        "lost_reason": one_line(worker.lost_reason, NAME_LIMIT),
+    }
+    return {**_filled(row), "is_alive": worker.is_alive}
+
+
+def _error(trial: TrialView) -> dict[str, str] | None:
+    if trial.error is None:
+        return None
+    return {
+        "kind": one_line(trial.error.kind, NAME_LIMIT),
+        "message": one_line(trial.error.message, MESSAGE_LIMIT),
+    }
+
+
+def _hparams(hparams: dict[str, Any]) -> dict[str, Any]:
+    return {one_line(name, NAME_LIMIT): _hparam(hparams[name]) for name in _first(hparams)}
+
+
+def _hparam(value: Any) -> Any:
+    """Numbers shortened, texts cut, and what is too long for a table as the beginning of its JSON."""
+    if isinstance(value, float):
+        return _short(value)
+    if isinstance(value, str):
+        return one_line(value, VALUE_LIMIT)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):  # JavaScript's numbers are exact up to here
+        return value if abs(value) < 2**53 else one_line(str(value), VALUE_LIMIT)
+    plain = plain_json(value)
+    text = json.dumps(plain, ensure_ascii=False)
+    return plain if len(text) <= VALUE_LIMIT and text.isprintable() else one_line(text, VALUE_LIMIT)
+
+
+def _short(value: float) -> float | str:
+    """The number with `DIGITS` significant digits."""
+    if isinstance(value, int) or not math.isfinite(value):
+        return number_to_json(value)
+    return float(f"{value:.{DIGITS}g}")
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
+
+
+def _names(names: Any) -> list[str]:
+    return [one_line(name, NAME_LIMIT) for name in _first(names)]
+
+
+def _first(names: Any) -> list[str]:
+    return list(names)[:NAMES_LIMIT]
+
+
+def _filled(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if value not in (None, "", [], {})}
+
+
+def _evenly(n_items: int, limit: int) -> list[int]:
+    """At most `limit` indices, the first and the last among them."""
+    if n_items <= limit:
+        return list(range(n_items))
+    return [round(i * (n_items - 1) / (limit - 1)) for i in range(limit)]

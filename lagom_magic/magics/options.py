@@ -15,8 +15,7 @@ NameOf = Literal["", "function", "space", "model", "data", "hparams", "object"]
 
 
 #: Faces of the view, and those of a later version.
-FACES = ("auto", "html", "text")
-LATER_FACES = ("widget",)
+FACES = ("auto", "widget", "html", "text")
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ _COMMON = (
     Option("--retries", "retries", "how often a failed trial runs again (0)", "N"),
     Option("--max-failures", "max_failures", "stop when more trials failed (all)", "N"),
     Option("--resume", "resume", "go on with an earlier run", "RUN", is_built=False),
-    Option("--ui", "ui", "auto, html or text (auto)", "FACE", words=FACES),
+    Option("--ui", "ui", "auto, widget, html or text (auto)", "FACE", words=FACES),
 )
 
 VERBS: dict[str, Verb] = {

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from IPython.core.error import UsageError
 
 from lagom_magic.errors import NotThereYetError, nearest
-from lagom_magic.magics.options import FACES, LATER, LATER_FACES, VERBS, Option, Verb
+from lagom_magic.magics.options import FACES, LATER, VERBS, Option, Verb
 
 HELP_FLAGS = ("-h", "--help")
 
@@ -83,8 +83,6 @@ def parse(verb: Verb, words: Sequence[str], sign: str) -> argparse.Namespace:
 
 
 def _check_face(prog: str, face: str) -> None:
-    if face in LATER_FACES:
-        raise NotThereYetError(f"{prog}: --ui {face} is not there yet. Use {', '.join(FACES[:-1])} or {FACES[-1]}.")
     if face not in FACES:
         raise UsageError(f"{prog}: --ui is {face!r}; allowed: {', '.join(FACES)}.{nearest(face, FACES)}")
 

@@ -35,7 +35,7 @@ SETTINGS = {
     setting.name: setting
     for setting in (
         Setting("home", "./lagom_runs", "where runs are kept", "./my_runs"),
-        Setting("ui", "auto", "the view under the cell", "text", r"auto|html|text", "auto, html, text"),
+        Setting("ui", "auto", "the view under the cell", "text", r"auto|widget|html|text", "auto, widget, html, text"),
         Setting("workers", "all slots", "how many at most", "2", r"[1-9]\d*", "a whole number >= 1"),
         Setting("noninteractive", "0", "1 = nobody watches: plain lines, no --detach", "1", r"[01]", "0, 1"),
         Setting(

@@ -45,7 +45,7 @@ def words(line: str) -> list[str] | None:
         ("%%lagom hpo --sampler g", ["grid", "gp", "gridsearch"]),
         ("%%lagom hpo --optimizer t", ["tpe"]),
         ("%%lagom hpo --pruner ", ["median", "none", "asha", "hyperband"]),
-        ("%%lagom hpo --ui ", ["auto", "html", "text"]),
+        ("%%lagom hpo --ui ", ["auto", "widget", "html", "text"]),
         ("%%lagom hpo --fn ", ["train"]),
         ("%%lagom hpo --space ", ["my_space", "small"]),
         ("%%lagom hpo --model ", ["Net", "train"]),

@@ -60,12 +60,12 @@ def test_every_option_of_this_version_is_in_the_help(verb: object) -> None:
         ("hpo --resume k3f7", "NotThereYetError: %%lagom hpo: --resume is not there yet. Leave it out."),
         ("hpo --process-data f", "NotThereYetError: %%lagom hpo: --process-data is not there yet. Leave it out."),
         (
-            "hpo --ui widget",
-            "NotThereYetError: %%lagom hpo: --ui widget is not there yet. Use auto, html or text.",
+            "hpo --ui card",
+            "UsageError: %%lagom hpo: --ui is 'card'; allowed: auto, widget, html, text.",
         ),
         (
             "hpo --ui htm",
-            "UsageError: %%lagom hpo: --ui is 'htm'; allowed: auto, html, text. Did you mean html?",
+            "UsageError: %%lagom hpo: --ui is 'htm'; allowed: auto, widget, html, text. Did you mean html?",
         ),
         ("hpoo --trials 3", "UsageError: %%lagom: unknown verb 'hpoo'; known: hpo, run. Did you mean hpo?"),
         ("", "UsageError: %%lagom: which verb? known: hpo, run."),

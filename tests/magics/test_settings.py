@@ -46,7 +46,7 @@ def test_one_wrong_pair_changes_nothing() -> None:
             "workers=0",
             "%lagom config: workers is '0'; allowed: a whole number >= 1. Mend it: %lagom config workers=2",
         ),
-        ("ui=widget", "%lagom config: ui is 'widget'; allowed: auto, html, text. Mend it: %lagom config ui=text"),
+        ("ui=card", "%lagom config: ui is 'card'; allowed: auto, widget, html, text. Mend it: %lagom config ui=text"),
     ],
 )
 def test_a_wrong_setting_is_one_message(pair: str, message: str) -> None:

@@ -117,6 +117,8 @@ def open_kernel(folder: Path, variables: Mapping[str, str] | None = None) -> Ite
     environment |= {
         "LAGOM_TEST_SESSION": os.environ["LAGOM_TEST_SESSION"],
         "PYTHONPATH": str(_ROOT),
+        # The face that needs no page: what it shows comes as text.
+        "LAGOM_UI": "html",
         **(variables or {}),
     }
     manager, client = start_new_kernel(cwd=str(folder), kernel_name="python3", env=environment)

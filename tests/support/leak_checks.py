@@ -32,6 +32,7 @@ ALLOWED_THREADS: dict[str, str] = {
     r"Thread-\d+ \(serve_forever\)": "Spark's accumulator server; belongs to the SparkContext, which tests share",
     r"tqdm_monitor|Thread-\d+ \(tqdm_monitor\)": "tqdm's monitor; one a process, made by the first bar",
     r"pytest_timeout .*": "the timeout of the test itself",
+    r"playwright_\d+": "Playwright's own helpers, which end with the test session",
 }
 
 #: First words of a command line → why the process may outlive a test.

@@ -64,7 +64,10 @@ def test_what_is_no_number_fails_its_trial_and_is_kept_as_text(master: Master) -
         "nan": ("NAN", "metric is nan"),
         "none": ("NO_METRIC", "it returned None and broadcast nothing; return a number, or a dict with one"),
         "string": ("NO_METRIC", "it returned value='0.9' and broadcast nothing; return a number, or a dict with one"),
-        "object": ("NO_METRIC", "it returned value=<a thing> and broadcast nothing; return a number, or a dict with one"),
+        "object": (
+            "NO_METRIC",
+            "it returned value=<a thing> and broadcast nothing; return a number, or a dict with one",
+        ),
         "number": None,
     }
 

@@ -1,0 +1,2 @@
+/** What JupyterLab loads: the list of our plugins. */
+export { default } from './lab/plugins';

@@ -1,0 +1,219 @@
+/** The view of one run: what `mount` puts into the page. Holds what a person has chosen; the run itself is the model's. */
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+
+import { BestSoFar } from './BestSoFar';
+import { columnsOf, defaultSorting } from './columns';
+import type { ISorting } from './columns';
+import { ViewProvider, useView } from './context';
+import type { IRunViewOptions, IViewContext } from './context';
+import { Curves } from './Curves';
+import { oneLine } from './format';
+import { Header } from './Header';
+import { useCalm, useNow, useRevision } from './hooks';
+import { Importance, TRIALS_FOR_IMPORTANCE } from './Importance';
+import { LogPane } from './LogPane';
+import { Notices } from './Notices';
+import { Parallel } from './Parallel';
+import { ProgressBar, Tiles } from './Tiles';
+import { TrialPanel } from './TrialPanel';
+import { TrialTable } from './TrialTable';
+import { isFinalRun, settingsWords, summaryWords } from './words';
+import { ENGLISH } from '../i18n';
+import type { ITranslator } from '../i18n';
+import type { IRun } from '../model/messages';
+import type { RunSession } from '../model/session';
+import type { ConnectionState } from '../transport/transport';
+
+const SUMMARY_INTERVAL_MS = 10_000;
+
+export function RunView(options: IRunViewOptions) {
+  const { session, translator, folder, openBoard, control } = options;
+  const context: IViewContext = useMemo(
+    () => ({ session, translator, folder, openBoard, control, t: translator ?? ENGLISH }),
+    [session, translator, folder, openBoard, control]
+  );
+  const revision = useRevision(session.model);
+  const connection = useConnection(session);
+  const { run } = session.model;
+  const { t } = context;
+  const label = run?.experiment ? t.__('run of %1', oneLine(run.experiment, 40)) : t.__('run');
+  return (
+    <ViewProvider value={context}>
+      {/* The second and third class keep MathJax from typesetting what stands between dollar signs; the attribute keeps
+          a notebook from taking the arrow keys and Enter for its own while one of our buttons has the focus. */}
+      <div
+        class="lagom-View tex2jax_ignore mathjax_ignore"
+        data-lm-suppress-shortcuts="true"
+        role="group"
+        aria-label={label}
+      >
+        {run === null ? (
+          <Waiting connection={connection} />
+        ) : (
+          <Content run={run} revision={revision} context={context} connection={connection} />
+        )}
+      </div>
+    </ViewProvider>
+  );
+}
+
+interface IContentProps {
+  run: IRun;
+  revision: number;
+  context: IViewContext;
+  connection: ConnectionState;
+}
+
+function Content({ run, revision, context, connection }: IContentProps) {
+  const { t, session, folder } = context;
+  const { model } = session;
+  const isOver = isFinalRun(run.state);
+  const now = useNow(!isOver) + model.clockOffsetS;
+  const [sorting, setSorting] = useState<ISorting | null>(null);
+  const [filter, setFilter] = useState('');
+  const [pickedId, setPickedId] = useState<number | null>(null);
+  const [hoveredId, setHoveredId] = useState<number | null>(null);
+  const [logTrialId, setLogTrialId] = useState<number | null>(null);
+  const root = useRef<HTMLDivElement>(null);
+  const trials = useMemo(() => [...model.trials.values()], [model, revision]);
+  const best = run.best_id === null ? null : (model.trials.get(run.best_id) ?? null);
+  const picked = pickedId === null ? null : (model.trials.get(pickedId) ?? null);
+  const columns = useMemo(() => columnsOf(t, run, trials), [t, run, trials]);
+  const summary = useCalm(summaryWords(t, run, best), SUMMARY_INTERVAL_MS);
+  const close = () => {
+    setPickedId(null);
+    root.current
+      ?.querySelector<HTMLElement>(`button[data-row='${pickedId}']`)
+      ?.focus({ preventScroll: true });
+  };
+  return (
+    <div ref={root}>
+      <Header run={run} best={best} />
+      <ProgressBar run={run} />
+      <p class="lagom-unseen" role="status">
+        {summary}
+      </p>
+      <Tiles
+        run={run}
+        best={best}
+        trials={model.trials}
+        workers={model.workers}
+        now={now}
+        onFilter={text => setFilter(old => (old === text ? '' : text))}
+        onOpen={setPickedId}
+      />
+      <Notices run={run} connection={connectionWords(t, connection, isOver)} />
+      {trials.length === 0 ? (
+        <div class="lagom-Columns lagom-mod-single">
+          {isOver ? (
+            <p class="lagom-Empty">{t.__('No trial has started.')}</p>
+          ) : (
+            <Waiting connection={connection} />
+          )}
+        </div>
+      ) : (
+        <div class={`lagom-Columns${picked === null ? '' : ' lagom-mod-panel'}`}>
+          <TrialTable
+            run={run}
+            trials={trials}
+            columns={columns}
+            now={now}
+            sorting={sorting ?? defaultSorting(run)}
+            onSort={setSorting}
+            filter={filter}
+            onFilter={setFilter}
+            pickedId={pickedId}
+            onHover={setHoveredId}
+            onOpen={setPickedId}
+          />
+          <div class="lagom-Side">
+            {picked !== null ? (
+              <TrialPanel
+                key={`${picked.id}.${picked.attempt}`}
+                run={run}
+                trial={picked}
+                now={now}
+                onClose={close}
+                onPrints={setLogTrialId}
+              />
+            ) : (
+              <>
+                <Curves
+                  run={run}
+                  trials={trials}
+                  pickedId={pickedId}
+                  hoveredId={hoveredId}
+                  onHover={setHoveredId}
+                  onOpen={setPickedId}
+                />
+                {run.improvements.length > 0 && <BestSoFar run={run} trials={trials} now={now} />}
+              </>
+            )}
+          </div>
+        </div>
+      )}
+      {run.counts.COMPLETE >= TRIALS_FOR_IMPORTANCE && columns.varying.length > 0 && (
+        <div class="lagom-Space">
+          <Parallel
+            run={run}
+            trials={trials}
+            names={columns.varying}
+            pickedId={pickedId}
+            hoveredId={hoveredId}
+          />
+          <Importance nComplete={run.counts.COMPLETE} />
+        </div>
+      )}
+      <LogPane
+        ring={model.lines}
+        lines={model.lines.lines}
+        workers={model.workers}
+        trialId={logTrialId}
+        onTrial={setLogTrialId}
+        fileName={run.run_id ?? 'run'}
+      />
+      <footer class="lagom-Foot">
+        <span>{settingsWords(t, run)}</span>
+        {folder !== undefined && folder !== '' && (
+          <span class="lagom-Foot-folder">{oneLine(folder, 300)}</span>
+        )}
+        <span class="lagom-grow" />
+        {!isOver && <span>{t.__('■ in the toolbar also stops the run')}</span>}
+      </footer>
+    </div>
+  );
+}
+
+/** Before there is anything to show: what is being waited for. */
+function Waiting({ connection }: { connection: ConnectionState }) {
+  const { t } = useView();
+  return (
+    <p class="lagom-Waiting" role="status">
+      <span class="lagom-Waiting-dots" aria-hidden="true">
+        <i />
+        <i />
+        <i />
+      </span>
+      {connection === 'closed'
+        ? t.__('The kernel of this run is gone.')
+        : t.__('waiting for the first worker…')}
+    </p>
+  );
+}
+
+function useConnection(session: RunSession): ConnectionState {
+  const [state, setState] = useState(session.connection);
+  useEffect(() => {
+    setState(session.connection);
+    return session.onConnection(setState);
+  }, [session]);
+  return state;
+}
+
+/** What to say when news cannot come; '' when they can, or when there are none any more. */
+function connectionWords(t: ITranslator, connection: ConnectionState, isOver: boolean): string {
+  if (connection === 'open' || isOver) return '';
+  return connection === 'connecting'
+    ? t.__('Connecting to the run again…')
+    : t.__('The kernel of this run is gone.');
+}

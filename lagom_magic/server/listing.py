@@ -1,0 +1,109 @@
+"""The runs that lie below a folder, as a page lists them; called on the extension's threads."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lagom_magic.display.viewmodel import plain_json
+from lagom_magic.events.facts import RunState, TrialState
+from lagom_magic.server.places import NotAPlaceError, Places
+from lagom_magic.store.journal import is_being_written, read_view
+from lagom_magic.store.layout import RunLayout, is_run_id
+from lagom_magic.store.summary import result_document
+
+#: The newest runs that are listed.
+RUNS_LIMIT = 500
+#: Folders looked into, and how deep below the one that was named.
+_FOLDERS_LIMIT = 20_000
+_DEPTH_LIMIT = 8
+#: Where nobody keeps runs.
+_SKIPPED = frozenset({"node_modules", "site-packages", "__pycache__"})
+
+
+def list_runs(places: Places, under: Path) -> list[dict[str, Any]]:
+    """One row a run, newest first; a folder that cannot be read is left out.
+
+    Args:
+        places: what the page may see.
+        under: where to look; a real folder below the root.
+    """
+    found = sorted(run_folders(under), key=lambda folder: (folder.name, str(folder)), reverse=True)[:RUNS_LIMIT]
+    rows = (_row(places, folder) for folder in found)
+    return [row for row in rows if row is not None]
+
+
+def run_folders(under: Path) -> Iterator[Path]:
+    """Folders of runs at or below a folder; links to folders and hidden folders are not followed."""
+    waiting = deque([(under, 0)])
+    for _ in range(_FOLDERS_LIMIT):
+        if not waiting:
+            return
+        folder, depth = waiting.popleft()
+        if is_run_id(folder.name) and RunLayout(folder).run_json.is_file():
+            yield folder
+        elif depth < _DEPTH_LIMIT:
+            waiting.extend((child, depth + 1) for child in _children(folder))
+
+
+def _children(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            return [
+                Path(entry.path)
+                for entry in entries
+                if not entry.name.startswith(".") and entry.name not in _SKIPPED and entry.is_dir(follow_symlinks=False)
+            ]
+    except OSError:  # deleted meanwhile, or another user's
+        return []
+
+
+def _row(places: Places, folder: Path) -> dict[str, Any] | None:
+    try:
+        layout = RunLayout(places.run_folder(str(folder)))
+        is_live = is_being_written(folder)
+        result = _result(layout, is_live)
+        document = _read_json(layout.run_json)
+        states = {TrialState(state): int(n) for state, n in result["counts"].items()}
+        return {
+            "dir": places.shown(folder),
+            "run_id": folder.name,
+            "experiment": folder.parent.name,
+            "kind": str(document.get("kind", "")),
+            "state": RunState(result["state"]).value,
+            "is_live": is_live,
+            "created_at": str(document["created_at"]),
+            "duration_s": round(float(result["duration_s"]), 3),
+            "n_done": sum(n for state, n in states.items() if state.is_final),
+            "n_trials": _n_trials(layout),
+            "metric": result["metric"],
+            "best_id": result["best_id"],
+            "best_val": plain_json(result["best_val"]),
+        }
+    except (NotAPlaceError, OSError, ValueError, KeyError, TypeError, AttributeError):  # deleted, or not a run of ours
+        return None
+
+
+def _result(layout: RunLayout, is_live: bool) -> dict[str, Any]:
+    """result.json, or what it would hold now."""
+    if not is_live and layout.result.is_file() and not layout.result.is_symlink():
+        return _read_json(layout.result)
+    return result_document(read_view(layout.root))
+
+
+def _n_trials(layout: RunLayout) -> int | None:
+    """How many trials the run was to have, from the journal's first line; None when that is open."""
+    with open(layout.journal, "rb") as file:
+        value = json.loads(file.readline(1 << 20))["n_trials"]
+    return None if value is None else int(value)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    value = json.loads(path.read_bytes())
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} holds no JSON object")
+    return value

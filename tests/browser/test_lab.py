@@ -1,0 +1,158 @@
+"""The live view in a real JupyterLab: a cell comes alive, is steered while it is busy, and survives a reload."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from jupyter_page import NotebookPage, write_notebook
+from playwright.sync_api import Locator, expect
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
+
+LOAD = "%load_ext lagom_magic"
+
+#: Trial 1 fails at its first attempt; each takes some seconds, prints, reports, and returns a picture.
+SLOW = """\
+%%lagom hpo --trials {trials} --workers 2 --pruner none --maximize accuracy --name slow --seed 1 {options}
+from lagom_magic import Categorical, Float
+
+def train(
+    lr: Float(1e-4, 1e-1, log=True) = 1e-2, kind: Categorical(["relu", "tanh"]) = "relu", reporter=None, trial=None
+):
+    import time
+    from matplotlib.figure import Figure
+
+    for step in range(1, {steps}):
+        print(f"step {{step}}: \\x1b[32mlr\\x1b[0m {{lr:.4f}}")
+        reporter.broadcast(1 - 1 / (step + 1) - lr, step=step)
+        if trial.id == 1 and trial.attempt == 1 and step == 3:
+            raise ValueError("a <b>bold</b> & bad moment")
+        time.sleep(0.25)
+    figure = Figure(figsize=(2, 1))
+    figure.subplots().plot([0, 1], [1, lr])
+    return {{"accuracy": 1 - lr, "figure": figure}}
+"""
+
+QUICK = """\
+%%lagom hpo --trials 14 --workers 2 --pruner none --maximize accuracy --name quick --seed 2
+from lagom_magic import Categorical, Float
+
+def train(lr: Float(1e-4, 1e-1, log=True) = 1e-2, kind: Categorical(["relu", "tanh"]) = "relu", reporter=None):
+    for step in range(1, 6):
+        reporter.broadcast(1 - 1 / (step + 1) - lr, step=step)
+    return {"accuracy": 1 - lr - (0.1 if kind == "tanh" else 0)}
+"""
+
+
+def slow(trials: int = 8, steps: int = 24, options: str = "") -> str:
+    return SLOW.format(trials=trials, steps=steps, options=options)
+
+
+def view_of(notebook: NotebookPage, cell: int = 1) -> Locator:
+    return notebook.output(cell).locator(".lagom-View")
+
+
+def row_of(view: Locator, trial_id: int) -> Locator:
+    return view.locator(f"tr:has(button[data-row='{trial_id}'])")
+
+
+def test_a_busy_cell_shows_its_trials_and_can_be_steered(notebook_page: NotebookPage, shots: Path) -> None:
+    write_notebook(notebook_page.server.root / "steer.ipynb", LOAD, slow(), "lagom_run.state")
+    notebook_page.open("steer.ipynb").run_to_end(0)
+    notebook_page.run(1)
+    view = view_of(notebook_page)
+    expect(row_of(view, 1)).to_contain_text("failed")
+    assert notebook_page.is_running(1)
+    expect(view.locator(".lagom-Log")).to_contain_text("[w")
+    notebook_page.page.screenshot(path=shots / "lab-live.png")
+
+    # the failed trial: its error, its prints, and another try
+    row_of(view, 1).locator("button").click()
+    panel = view.locator(".lagom-Panel")
+    expect(panel).to_contain_text("a <b>bold</b> & bad moment")
+    expect(panel).to_contain_text("step 3")
+    assert panel.locator("b").count() == 0
+    panel.get_by_role("button", name="Retry").click()
+    expect(row_of(view, 1)).not_to_contain_text("failed")
+    panel.get_by_role("button", name="Close").click()
+
+    # one that runs: pruned at its next report
+    running = view.locator("tr:has(.lagom-state-running) button[data-row]").first
+    trial_id = int(running.get_attribute("data-row") or -1)
+    running.click()
+    view.locator(".lagom-Panel").get_by_role("button", name="Prune").click()
+    expect(row_of(view, trial_id)).to_contain_text("pruned")
+    view.locator(".lagom-Panel").get_by_role("button", name="Close").click()
+    assert notebook_page.is_running(1)
+
+    # a complete one: its picture
+    complete = view.locator("tr:has(.lagom-state-complete) button[data-row]").first
+    complete.click()
+    picture = view.locator(".lagom-Panel img")
+    if picture.count() == 0 and view.locator(".lagom-Panel").get_by_role("button", name="Show").count():
+        view.locator(".lagom-Panel").get_by_role("button", name="Show").first.click()
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.naturalWidth") > 0
+    notebook_page.page.screenshot(path=shots / "lab-trial.png")
+    view.locator(".lagom-Panel").get_by_role("button", name="Close").click()
+
+    # sorted by its header, filtered by words
+    by_lr = view.get_by_role("columnheader", name="lr")
+    by_lr.get_by_role("button").click()
+    assert by_lr.get_attribute("aria-sort") in ("ascending", "descending")
+    view.get_by_role("searchbox", name="Filter trials").fill("state:pruned")
+    expect(view.locator("tbody button[data-row]")).to_have_count(1)
+    view.get_by_role("searchbox", name="Filter trials").fill("")
+
+    assert notebook_page.is_running(1)
+    view.get_by_role("button", name="Stop run").click()
+    notebook_page.until_ended(1)
+    expect(view.locator(".lagom-Pill")).to_contain_text("stopped")
+    expect(notebook_page.output(1)).to_contain_text("RunStopped")
+    notebook_page.run_to_end(2)
+    expect(notebook_page.output(2)).to_contain_text("STOPPED")
+
+
+@pytest.mark.parametrize("options", ["", "--detach"], ids=["blocking", "detached"])
+def test_after_a_reload_in_mid_run_the_view_is_back_complete(
+    notebook_page: NotebookPage, options: str, shots: Path
+) -> None:
+    name = f"reload{options}.ipynb"
+    write_notebook(notebook_page.server.root / name, LOAD, slow(trials=6, steps=30, options=options))
+    notebook_page.open(name).run_to_end(0)
+    notebook_page.run(1)
+    expect(row_of(view_of(notebook_page), 2)).to_be_visible()
+    notebook_page.save()
+    notebook_page.reload()
+    view = view_of(notebook_page)
+    expect(row_of(view, 0)).to_be_visible()
+    expect(row_of(view, 2)).to_be_visible()
+    expect(row_of(view, 5)).to_be_visible()
+    expect(view.locator(".lagom-Pill")).to_contain_text("complete")
+    expect(view.locator("tbody button[data-row]")).to_have_count(6)
+    expect(view.locator(".lagom-Log")).to_contain_text("step 29")
+    notebook_page.page.screenshot(path=shots / f"lab-after-reload{options}.png")
+
+
+def test_a_finished_run_has_curves_parallel_coordinates_and_importance(
+    notebook_page: NotebookPage, shots: Path
+) -> None:
+    write_notebook(notebook_page.server.root / "charts.ipynb", LOAD, QUICK)
+    notebook_page.open("charts.ipynb").run_to_end(0)
+    notebook_page.run_to_end(1)
+    view = view_of(notebook_page)
+    expect(view.locator(".lagom-Chart").first.locator("path").first).to_be_attached()
+    charts = view.locator("figcaption")
+    expect(charts.filter(has_text="accuracy by step")).to_be_visible()
+    expect(charts.filter(has_text="best so far")).to_be_visible()
+    expect(charts.filter(has_text="hyperparameters of complete trials")).to_be_attached()
+    expect(view.locator(".lagom-Importance")).to_contain_text("%")
+    for theme, name in (("JupyterLab Dark", "dark"), ("JupyterLab Light", "light")):
+        notebook_page.page.evaluate(
+            "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", theme
+        )
+        notebook_page.page.wait_for_function(
+            "light => document.body.dataset.jpThemeLight === light", arg=str(name == "light").lower()
+        )
+        view.screenshot(path=shots / f"run-view-{name}.png")
