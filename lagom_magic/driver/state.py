@@ -226,7 +226,10 @@ class DriverState:
             return event, ""
         if event.state is not TrialState.COMPLETE or not self._plan.needs_metric:
             metrics = event.metrics or trial.last_report
-            return replace(event, metrics=metrics, metric=reported_value(metrics, self._metric_name)), ""
+            metric = reported_value(metrics, self._metric_name)
+            if metric is None and self._plan.metric is None and event.state is TrialState.COMPLETE:
+                metric = next(iter(metrics.values()), None)  # a single call compares nothing: its first number is shown
+            return replace(event, metrics=metrics, metric=metric), ""
         verdict = judge(event, self._plan.metric, trial.last_report, was_seen=self._metric_was_seen)
         ended = verdict.ended
         self._metric_was_seen |= ended.metric is not None or (ended.error is not None and ended.error.kind == "NAN")

@@ -338,6 +338,17 @@ def test_a_loss_that_is_maximised_because_nothing_was_said_is_noticed_once(
                      for name in metrics] if is_doubted else [])  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("metrics", "shown"), [({"score": 2.25}, 2.25), ({"score": 2.25, "loss": 1.0}, 2.25), ({}, None)]
+)
+def test_the_first_number_of_a_single_call_is_what_is_shown(metrics: dict[str, float], shown: float | None) -> None:
+    driven = Driven(n_trials=1, n_workers=1, needs_metric=False)
+    driven.register(1)
+    driven.end(0, TrialState.COMPLETE, metrics=metrics)
+    (ended,) = records(driven.orders, facts.TrialEnded)
+    assert (ended.state, ended.metric) == (TrialState.COMPLETE, shown)
+
+
 def test_a_named_metric_that_the_first_trial_lacks_stops_the_run() -> None:
     driven = Driven(n_trials=30, n_workers=2, metric="f1")
     driven.register(1, 2)

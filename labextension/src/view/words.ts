@@ -193,7 +193,8 @@ export function workerWords(t: ITranslator, run: IRun, workers: readonly IWorker
 export function settingsWords(t: ITranslator, run: IRun): string {
   const pruner = run.pruner !== null && run.pruner !== 'none' ? run.pruner : '';
   const seed = run.seed === null ? t.__('no seed') : t.__('seed %1', String(run.seed));
-  return [run.sampler ?? '', pruner, seed]
+  const sampler = run.kind === 'run' ? '' : (run.sampler ?? ''); // a single call samples nothing
+  return [sampler, pruner, seed]
     .filter(part => part !== '')
     .map(part => oneLine(part, NAME_LIMIT))
     .join(' · ');
