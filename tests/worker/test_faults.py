@@ -184,7 +184,7 @@ def test_a_trial_that_holds_the_gil_in_c_times_out_and_shows_its_stack() -> None
             sum(range(10**12))  # one C loop, which looks for no signal
         return 1.0
 
-    failed, good = after(train, trial_timeout_s=0.3)
+    failed, good = after(train, trial_timeout_s=1.0)
     assert failed.record["error"]["kind"] == "TIMEOUT"
     assert "in train" in failed.text
     assert good.state == "COMPLETE"
