@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lab ui check bench bench-search soak clean
+.PHONY: help demo test lab ui check bench bench-search bench-ui soak dist clean
 
 PY := .venv/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-input --constraint constraints.txt
@@ -40,8 +40,15 @@ bench: .venv/.dev ## speed, side by side with other ways; needs a quiet machine
 bench-search: .venv/.dev ## whether samplers and pruners help
 	@$(PY) benchmarks/bench_search.py $(ARGS)
 
+bench-ui: .venv/.dev .venv/.ui ## the live view under load, in JupyterLab with Chromium; needs a quiet machine
+	@$(PY) benchmarks/bench_ui.py $(ARGS)
+
 soak: .venv/.dev ## long random runs
 	@$(PY) -m pytest -m soak --timeout 7200
+
+dist: .venv/.dev .venv/.ui ## wheel and sdist, both with the built front end, in dist/
+	@rm -rf dist
+	@$(PY) -m hatchling build
 
 clean: ## remove what runs and tools left; keeps .venv
 	@rm -rf demo_output lagom_runs notebooks/lagom_runs tensorboard notebooks/tensorboard spark-warehouse build dist

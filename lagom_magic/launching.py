@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -296,14 +297,20 @@ def _display_of(run: Run, publisher: Publisher | None) -> Display | LiveView | N
         return Display(run.dir, publisher)
     from lagom_magic.display.answers import Backing
     from lagom_magic.display.liveview import LiveView
-    from lagom_magic.search.importance import importances
 
     backing = Backing(
-        importances=lambda: importances(run.study),
+        importances=partial(_importances, run.dir),
         is_driven=lambda: run.is_alive,
         steer=lambda record: _steer(run, Request.of(record)),
     )
     return LiveView(run.dir, publisher, backing)
+
+
+def _importances(run_dir: Path) -> dict[str, float]:
+    """Of the run as stored: the view outlives the run, and must not keep its driver."""
+    from lagom_magic.search.importance import importances
+
+    return importances(Run(run_dir).study)
 
 
 def _steer(run: Run, request: Request) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import codecs
 import os
+import reprlib
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -53,9 +54,21 @@ class Backing:
     is_driven: Callable[[], bool] | None = None
     steer: Callable[[Request], None] | None = None
 
+    def without_driver(self, run_id: str) -> Backing:
+        """What is left of it when the driver has ended, which is held no longer."""
+
+        def refuse(_: Request) -> None:
+            raise StoreError(f"run {run_id} has ended.")
+
+        return Backing(self.importances, lambda: False, refuse)
+
 
 class Answers:
-    """Answers for one run."""
+    """Answers for one run.
+
+    Attributes:
+        backing: of the run; another one when its driver has ended.
+    """
 
     def __init__(self, reading: RunReading, backing: Backing) -> None:
         """Answer for a run.
@@ -66,12 +79,12 @@ class Answers:
         """
         self._reading = reading
         self._layout = RunLayout(reading.run_dir)
-        self._steer = backing.steer or (lambda record: send_request(reading.run_dir, record))
+        self.backing = backing
         self._answers: dict[str, Callable[[Request], Any]] = {
             "trial": self._trial,
             "log": self._log,
             "file": self._file,
-            "importance": lambda _: backing.importances(),
+            "importance": lambda _: self.backing.importances(),
             "board": lambda _: self._open_board(),
             "control": self._control,
         }
@@ -86,7 +99,7 @@ class Answers:
         """
         kind = request.get("type")
         if not isinstance(kind, str) or kind not in self._answers:
-            raise ConfigError(f"a page cannot ask for {one_line(repr(kind), 80)}; allowed: {', '.join(self._answers)}.")
+            raise ConfigError(f"a page cannot ask for {_shown(kind)}; allowed: {', '.join(self._answers)}.")
         return self._answers[kind](request)
 
     def _trial(self, request: Request) -> dict[str, Any]:
@@ -115,7 +128,7 @@ class Answers:
             raise ConfigError(f"trial {trial.id} has had {trial.attempt} attempts; there is no attempt {attempt}.")
         path = self._layout.output_log(0, trial.id, attempt)
         try:
-            descriptor = _open_inside(path, self._layout.root)
+            descriptor = _open_inside(path, path.parent, self._layout.root)
         except FileNotFoundError:  # it has printed nothing
             return {"text": "", "begin": 0, "end": 0, "size": 0}
         with open(descriptor, "rb", buffering=0) as file:
@@ -128,9 +141,9 @@ class Answers:
             attempt = _number(request, "attempt", 1)
             is_listed = isinstance(path, str) and attempt == trial.attempt and path in trial.files
         if not is_listed or not isinstance(path, str):
-            raise ConfigError(f"trial {trial.id}, attempt {attempt}, has no file {one_line(repr(path), 200)}.")
+            raise ConfigError(f"trial {trial.id}, attempt {attempt}, has no file {_shown(path)}.")
         folder = self._layout.trial_dir(trial.id, attempt)
-        with open(_open_inside(folder / path, folder), "rb") as file:
+        with open(_open_inside(folder / path, folder, self._layout.root), "rb") as file:
             size_bytes = os.fstat(file.fileno()).st_size
             if size_bytes > FILE_BYTES:
                 raise ConfigError(f"{path} has {size_bytes:,} bytes; at most {FILE_BYTES:,} are shown here.")
@@ -145,7 +158,10 @@ class Answers:
 
     def _control(self, request: Request) -> dict[str, str]:
         record = {"action": request.get("action"), "trial_id": request.get("trial_id")}
-        self._steer(record)
+        if self.backing.steer is not None:
+            self.backing.steer(record)
+        else:
+            send_request(self._reading.run_dir, record)
         return {"text": promise(record)}
 
     def _find(self, request: Request) -> TrialView:
@@ -163,19 +179,29 @@ def promise(record: Mapping[str, Any]) -> str:
 def _number(request: Request, name: str, at_least: int) -> int:
     value = request.get(name)
     if type(value) is not int or value < at_least:
-        raise ConfigError(f"{name} is {one_line(repr(value), 80)}; allowed: a whole number from {at_least}.")
+        raise ConfigError(f"{name} is {_shown(value)}; allowed: a whole number from {at_least}.")
     return value
 
 
-def _open_inside(path: Path, folder: Path) -> int:
-    """A descriptor of a regular file that really lies in the folder.
+def _shown(value: Any) -> str:
+    """What a page sent, of any depth and length, as it may stand in a sentence."""
+    return one_line(repr(value) if isinstance(value, str) else reprlib.repr(value), 200)
+
+
+def _open_inside(path: Path, folder: Path, root: Path) -> int:
+    """A descriptor of a regular file that really lies in a folder of the run.
+
+    Args:
+        path: the file.
+        folder: where it has to lie; at or below `root`, and itself reached through no link.
+        root: the run's folder.
 
     Raises:
         StoreError: when it lies elsewhere or is something else.
         OSError: as the file system reports it.
     """
-    real, real_folder = Path(os.path.realpath(path)), Path(os.path.realpath(folder))
-    if not real.is_relative_to(real_folder):
+    real = Path(os.path.realpath(path))
+    if not real.is_relative_to(Path(os.path.realpath(root), folder.relative_to(root))):
         raise StoreError(f"{path.name} leads out of its run, so it is not shown.")
     descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

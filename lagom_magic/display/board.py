@@ -31,6 +31,8 @@ _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 5.0
 _RELOAD_S, _RELOAD_MANY_S, _MANY_TRIALS = 5.0, 15.0, 200
 _LAST_WORDS = 5
+#: Of one process, each some hundred megabytes; a further one takes the place of the one asked for longest ago.
+_BOARDS_LIMIT = 8
 
 
 @dataclass(frozen=True)
@@ -74,19 +76,21 @@ class _Boards:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        #: {run folder: its board, which may have died}
+        #: {run folder: its board, which may have died}; the one asked for last comes last.
         self._boards: dict[Path, Board] = {}
 
     def open(self, run_dir: Path) -> Board:
         with self._lock:
-            board = self._boards.get(run_dir)
-            if board is not None and board.is_alive:
-                return board
-            if board is not None:
-                board.stop()  # it has died; gives its pipe back
-                del self._boards[run_dir]
-            self._boards[run_dir] = _start(run_dir)
-            return self._boards[run_dir]
+            board = self._boards.pop(run_dir, None)
+            if board is not None and not board.is_alive:
+                board.stop()  # gives its pipe back
+                board = None
+            if board is None:
+                board = _start(run_dir)
+                while len(self._boards) >= _BOARDS_LIMIT:
+                    self._boards.pop(next(iter(self._boards))).stop()
+            self._boards[run_dir] = board
+            return board
 
     def stop(self, run_dir: Path) -> bool:
         with self._lock:

@@ -6,6 +6,7 @@ The widget in the kernel and the server extension's socket each make one and giv
 from __future__ import annotations
 
 import logging
+import reprlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -42,7 +43,8 @@ class Conversation:
             look_interval_s: as for `Follower`.
         """
         self._send_one, self._sending = send, threading.Lock()
-        self.follower = Follower(run_dir, self._send, is_driven=backing.is_driven, look_interval_s=look_interval_s)
+        is_driven = None if backing.is_driven is None else self._is_driven
+        self.follower = Follower(run_dir, self._send, is_driven=is_driven, look_interval_s=look_interval_s)
         self._answers = Answers(self.follower.reading, backing)
 
     def start(self) -> None:
@@ -52,6 +54,11 @@ class Conversation:
     def wake(self) -> None:
         """Say that the folder has news."""
         self.follower.wake()
+
+    def end_of_driver(self) -> None:
+        """The driver writes nothing more: forget it, and talk on from the folder alone."""
+        self._answers.backing = self._answers.backing.without_driver(self.follower.reading.run_dir.name)
+        self.wake()
 
     def close(self) -> bool:
         """End it; whether its thread has ended."""
@@ -64,7 +71,7 @@ class Conversation:
     def handle(self, request: Any) -> None:
         """Reply to what a page asks, on this thread; what is no request at all is left alone."""
         if not isinstance(request, dict) or not isinstance(request_id := request.get("id"), str):
-            _log.debug("no request: %s", one_line(repr(request), 200))
+            _log.debug("no request: %s", reprlib.repr(request))
             return
         for message in self._replies(request, request_id[:_ID_LIMIT]):
             self._send(message)
@@ -77,8 +84,12 @@ class Conversation:
         except (LagomError, OSError) as error:
             return [error_message(request_id, one_line(str(error), 1000))]
         except Exception as error:  # the request's outer edge: a bug of ours costs one reply
-            _log.exception("cannot answer %s", one_line(repr(request), 200))
+            _log.exception("cannot answer %s", reprlib.repr(request))
             return [error_message(request_id, one_line(f"{type(error).__name__}: {error}", 1000))]
+
+    def _is_driven(self) -> bool:
+        is_driven = self._answers.backing.is_driven
+        return is_driven is not None and is_driven()
 
     def _sync(self, request: Message) -> bool:
         since, line = request.get("since", 0), request.get("lines", -1)

@@ -48,6 +48,6 @@ def _fact(line: bytes) -> MetricReported | None:
     """The report on the line; None for a damaged or unfinished one."""
     try:
         fact = from_record(json.loads(line))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return fact if isinstance(fact, MetricReported) else None

@@ -26,6 +26,8 @@ LONGEST_TURN_INTERVAL_S = 0.5
 #: Between two looks at the folder of a living run: when the driver says that it has grown, and when nobody does.
 WOKEN_LOOK_INTERVAL_S = 1.0
 UNWOKEN_LOOK_INTERVAL_S = 0.25
+#: Until a folder is looked at again that could not be read: a network's disk may come back.
+RETRY_INTERVAL_S = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +58,7 @@ class Follower:
         self._send, self._clock, self._look_interval_s = send, clock, look_interval_s
         self._news, self._closing = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
-        #: What ended the thread before its time.
+        #: What went wrong last: a folder that could not be read, which is tried again, or what ended the thread.
         self.error: Exception | None = None
 
     def start(self) -> None:
@@ -110,7 +112,12 @@ class Follower:
             while not self._closing.is_set():
                 turn_at, began_s = time.monotonic(), time.thread_time()
                 self._news.clear()
-                update = self._next()
+                try:
+                    update = self._next()
+                except OSError as error:
+                    self._note_unreadable(error)
+                    self._closing.wait(RETRY_INTERVAL_S)
+                    continue
                 if update is not None:
                     self._send(update)
                 elif self._is_done():
@@ -120,7 +127,7 @@ class Follower:
                 wanted_s = (time.thread_time() - began_s) / CORE_SHARE
                 interval_s = min(max(TURN_INTERVAL_S, wanted_s), LONGEST_TURN_INTERVAL_S)
                 self._closing.wait(max(0.0, turn_at + interval_s - time.monotonic()))
-        except Exception as error:  # the thread's outer edge: a page that is gone, a disk that fails
+        except Exception as error:  # the thread's outer edge: a page that is gone, a journal that is none
             self.error = error
             if not self._closing.is_set():
                 _log.warning("A page of %s is told no more: %s: %s", self.reading.run_dir, type(error).__name__, error)
@@ -130,6 +137,11 @@ class Follower:
                     self._thread = None
                 if self._closing.is_set():
                     self.reading.close()
+
+    def _note_unreadable(self, error: OSError) -> None:
+        if type(error) is not type(self.error):
+            _log.warning("%s cannot be read just now; it is tried again: %s", self.reading.run_dir, error)
+        self.error = error
 
     def _next(self) -> Message | None:
         self.reading.refresh()

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from lagom_magic.display.answers import Backing
 from lagom_magic.display.conversation import Conversation
-from lagom_magic.display.live import readable_folder, render
+from lagom_magic.display.live import Display, readable_folder, render
 from lagom_magic.display.notebook import NotebookPublisher
 from lagom_magic.display.publisher import Bundle
 from lagom_magic.display.saved_lines import LINES_LIMIT, lines_html, lines_text
@@ -45,35 +46,67 @@ class LiveView:
             static: the folder with the page's code.
         """
         self._run_dir, self._publisher = run_dir, publisher
-        self._page = WidgetPage(run_dir, publisher.channel, backing, static)
-        #: What went wrong with the last face; the run is not touched by it.
+        #: What went wrong last; the run is not touched by it.
         self.error: Exception | None = None
+        self._shown: _WidgetFace | Display
+        try:
+            self._shown = _WidgetFace(run_dir, publisher, WidgetPage(run_dir, publisher.channel, backing, static))
+        except Exception as error:  # the run's outer edge, as below: a front end or package that fails is no reason
+            _log.exception("The widget of %s cannot be made; the HTML face is shown.", run_dir)
+            self.error = error
+            self._shown = Display(run_dir, publisher)
 
     @property
     def conversation(self) -> Conversation:
-        """The page's talk with this kernel; it goes on after the run."""
-        return self._page.conversation
+        """The page's talk with this kernel; it goes on after the run.
+
+        Raises:
+            AssertionError: where there is no widget after all.
+        """
+        assert isinstance(self._shown, _WidgetFace)
+        return self._shown.conversation
 
     def start(self) -> None:
         """Show the output and begin to tell what is new; on the cell's thread."""
+        self._guarded(self._shown.start)
+
+    def wake(self) -> None:
+        """Say that the folder has news; costs next to nothing and may be called from any thread."""
+        self._shown.wake()
+
+    def close(self) -> None:
+        """Show how the run ended; what the page asks from now on is answered from the folder."""
+        self._guarded(self._shown.close)
+
+    def _guarded(self, step: Callable[[], object]) -> None:
+        """The run's outer edge: a display that fails must not end the run, nor go unseen."""
+        try:
+            step()
+        except Exception as error:
+            _log.exception("The display of %s failed.", self._run_dir)
+            self.error = error
+
+
+class _WidgetFace:
+    """The widget, and beside it the faces in the same output."""
+
+    def __init__(self, run_dir: Path, publisher: NotebookPublisher, page: WidgetPage) -> None:
+        self._run_dir, self._publisher, self._page = run_dir, publisher, page
+        self.conversation = page.conversation
+
+    def start(self) -> None:
         self.conversation.follower.reading.refresh()
         self._publisher.show(self._bundle(), is_final=False)
         self.conversation.start()
 
     def wake(self) -> None:
-        """Say that the folder has news; costs next to nothing and may be called from any thread."""
         self.conversation.wake()
 
     def close(self) -> None:
-        """Show how the run ended; what the page asks from now on is answered from the folder."""
-        try:
-            self.conversation.follower.reading.refresh()
-            self._page.tell_state()
-            self._publisher.show(self._bundle(), is_final=True)
-        except Exception as error:  # the driver's outer edge: a display that fails must not end the run, nor go unseen
-            _log.exception("The display of %s failed.", self._run_dir)
-            self.error = error
-        self.conversation.wake()
+        self.conversation.end_of_driver()
+        self.conversation.follower.reading.refresh()
+        self._page.tell_state()
+        self._publisher.show(self._bundle(), is_final=True)
 
     def _bundle(self) -> Bundle:
         reading = self.conversation.follower.reading

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
@@ -21,6 +22,8 @@ Face = Callable[[RunView, float, str], str]
 
 FACES: dict[str, Face] = {"text/html": render_html, "text/plain": render_text}
 UI_MODES = ("auto", "widget", "html", "text")
+
+_log = logging.getLogger(__name__)
 
 
 class Publisher(ABC):
@@ -122,6 +125,9 @@ def _lack_of_widget() -> str:
         from lagom_magic.display.widget import is_built
     except ImportError as error:
         return f"it needs anywidget (pip install anywidget): {error}"
+    except Exception as error:  # what other people's code says as it is imported
+        _log.warning("anywidget is broken, so runs are shown without a widget: %s: %s", type(error).__name__, error)
+        return f"anywidget is broken: {type(error).__name__}: {error}"
     return "" if is_built() else "its page was not built; in a checkout run `jlpm install && jlpm build:widget`"
 
 

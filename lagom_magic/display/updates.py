@@ -22,6 +22,8 @@ LINE_CHARACTERS = 4_000
 #: What head, trials and lines share of a message's 64 KiB, and how much of it the head should take.
 _CONTENT_BYTES = 60 * 1024
 _HEAD_BYTES = 20 * 1024
+#: Names of four bytes a character may make it larger; a row and a line still have to fit beside it.
+_HEAD_LIMIT_BYTES = 40 * 1024
 _WORKERS_LIMIT = 128
 _TRIALS_A_MESSAGE = 400
 
@@ -112,13 +114,17 @@ class Updates:
         }
 
     def _head(self) -> dict[str, Any]:
-        """Run and workers; of very many workers only some."""
+        """Run and workers; of very many workers only some, and of very large notices the last."""
         n_workers = _WORKERS_LIMIT
         while True:
-            head = {"run": run_head(self._view), "workers": worker_rows(self._view, n_workers)}
+            run = run_head(self._view)
+            head = {"run": run, "workers": worker_rows(self._view, n_workers)}
             if n_workers == 1 or wire_size(head) <= _HEAD_BYTES:
-                return head
+                break
             n_workers //= 2
+        while wire_size(head) > _HEAD_LIMIT_BYTES and len(notices := run["notices"]) > 1:
+            run["notices"] = notices[len(notices) // 2 :]
+        return head
 
     def _changed_trials(self, left_bytes: int) -> tuple[list[dict[str, Any]], int]:
         """As many changed rows as a message takes, and the journal line that a page has reached with them."""
@@ -140,9 +146,17 @@ class Updates:
         n_skipped = max(0, self._lines.first - begin)
         texts: list[str] = []
         for text in self._lines.since(begin):
-            left_bytes -= wire_size(text) + 1
+            fitting = text if texts else _cut(text, left_bytes)
+            left_bytes -= wire_size(fitting) + 1
             if texts and left_bytes < 0:
                 break
-            texts.append(text)
+            texts.append(fitting)
         self._line = begin + n_skipped + len(texts)
         return {"begin": begin, "end": self._line, "n_skipped": n_skipped, "texts": texts}
+
+
+def _cut(text: str, limit_bytes: int) -> str:
+    """The beginning of a line that fits beside all else in a message."""
+    while wire_size(text) > limit_bytes and len(text) > 2:
+        text = f"{text[: len(text) // 2]}…"
+    return text

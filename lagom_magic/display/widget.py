@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,7 @@ class RunWidget(anywidget.AnyWidget):
             **traits: `run` and `dir`.
         """
         self._channel: CellChannel | None = None
-        super().__init__(
-            _esm=(static / "widget.js").read_text("utf-8"), _css=(static / "widget.css").read_text("utf-8"), **traits
-        )
+        super().__init__(_esm=_text_of(static / "widget.js"), _css=_text_of(static / "widget.css"), **traits)
         self._channel = channel
         answer_on_subshells(self.comm)
 
@@ -122,6 +121,16 @@ def answer_on_subshells(comm: Any) -> None:
     """
     if hasattr(type(comm), "_reply_subshell_for"):
         comm._reply_subshell_for = None
+
+
+def _text_of(path: Path) -> str:
+    """The file's text, which all widgets of a kernel share: ipywidgets keeps each for the kernel's life."""
+    return _read(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, _: int) -> str:
+    return path.read_text("utf-8")
 
 
 def is_built(static: Path = STATIC) -> bool:

@@ -12,6 +12,7 @@ from jupyter_server.utils import url_path_join
 from tornado import web
 
 from lagom_magic.display.answers import promise
+from lagom_magic.display.board import stop_board
 from lagom_magic.errors import ConfigError, LagomError, StoreError
 from lagom_magic.server.listing import list_runs
 from lagom_magic.server.places import NotAPlaceError, Places
@@ -111,9 +112,10 @@ def _runs_under(places: Places, under: str) -> list[dict[str, Any]]:
 
 
 def _delete(places: Places, text: str) -> None:
-    folder = places.run_folder(text)
+    folder = places.deletable_run_folder(text)
     if is_being_written(folder):
         raise StoreError(f"Run {folder.name} is alive; stop it before you delete it.")
+    stop_board(folder)
     shutil.rmtree(folder)
 
 

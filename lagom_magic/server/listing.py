@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lagom_magic.display.viewmodel import plain_json
-from lagom_magic.events.facts import RunState, TrialState
+from lagom_magic.events.facts import RunState, TrialState, number_to_json
 from lagom_magic.server.places import NotAPlaceError, Places
 from lagom_magic.store.journal import is_being_written, read_view
 from lagom_magic.store.layout import RunLayout, is_run_id
@@ -21,6 +21,20 @@ RUNS_LIMIT = 500
 #: Folders looked into, and how deep below the one that was named.
 _FOLDERS_LIMIT = 20_000
 _DEPTH_LIMIT = 8
+_NAME_LIMIT = 200
+#: A result.json that is larger belongs to nobody's run.
+_DOCUMENT_BYTES = 64 << 20
+#: What a folder gives rise to that is deleted meanwhile, or no run of ours: it may hold anything.
+_UNREADABLE = (
+    NotAPlaceError,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
 #: Where nobody keeps runs.
 _SKIPPED = frozenset({"node_modules", "site-packages", "__pycache__"})
 
@@ -77,14 +91,14 @@ def _row(places: Places, folder: Path) -> dict[str, Any] | None:
             "state": RunState(result["state"]).value,
             "is_live": is_live,
             "created_at": str(document["created_at"]),
-            "duration_s": round(float(result["duration_s"]), 3),
+            "duration_s": _finite(round(float(result["duration_s"]), 3)),
             "n_done": sum(n for state, n in states.items() if state.is_final),
             "n_trials": _n_trials(layout),
-            "metric": result["metric"],
-            "best_id": result["best_id"],
-            "best_val": plain_json(result["best_val"]),
+            "metric": None if result["metric"] is None else str(result["metric"])[:_NAME_LIMIT],
+            "best_id": None if result["best_id"] is None else int(result["best_id"]),
+            "best_val": None if result["best_val"] is None else number_to_json(float(result["best_val"])),
         }
-    except (NotAPlaceError, OSError, ValueError, KeyError, TypeError, AttributeError):  # deleted, or not a run of ours
+    except _UNREADABLE:
         return None
 
 
@@ -102,8 +116,23 @@ def _n_trials(layout: RunLayout) -> int | None:
     return None if value is None else int(value)
 
 
+def _finite(value: float) -> float:
+    """The number, which JSON can hold.
+
+    Raises:
+        ValueError: for nan and ±inf.
+    """
+    if not math.isfinite(value):
+        raise ValueError(f"{value} is no time")
+    return value
+
+
 def _read_json(path: Path) -> dict[str, Any]:
-    value = json.loads(path.read_bytes())
+    with open(path, "rb") as file:
+        text = file.read(_DOCUMENT_BYTES + 1)
+    if len(text) > _DOCUMENT_BYTES:
+        raise ValueError(f"{path} is too large")
+    value = json.loads(text)
     if not isinstance(value, dict):
         raise ValueError(f"{path} holds no JSON object")
     return value

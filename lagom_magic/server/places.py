@@ -6,10 +6,11 @@ Used by every handler before it touches anything. Symbolic links are followed fi
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from lagom_magic.errors import LagomError
-from lagom_magic.store.layout import RunLayout
+from lagom_magic.store.layout import RunLayout, is_run_id
 
 
 class NotAPlaceError(LagomError):
@@ -38,9 +39,10 @@ class Places:
         """
         try:
             real = Path(os.path.realpath(self.root / text))
-        except ValueError as error:  # a NUL in it
+            is_there = real.is_relative_to(self.root) and real.is_dir()
+        except (ValueError, OSError) as error:  # a NUL in it, too long a name, a folder of another user's
             raise NotAPlaceError("There is no such folder below the server's root.") from error
-        if not real.is_relative_to(self.root) or not real.is_dir():
+        if not is_there:
             raise NotAPlaceError("There is no such folder below the server's root.")
         return real
 
@@ -52,13 +54,37 @@ class Places:
         """
         folder = self.folder(text)
         layout = RunLayout(folder)
-        files = (layout.run_json, layout.journal, layout.console)
-        if folder == self.root or not layout.run_json.is_file():
+        files = (layout.run_json, layout.journal, layout.console, layout.older_console)
+        try:
+            is_run = folder != self.root and layout.run_json.is_file()
+            is_whole = all(_is_file_or_nothing(path) for path in files)
+        except OSError as error:  # another user's
+            raise NotAPlaceError("There is no run in such a folder below the server's root.") from error
+        if not is_run:
             raise NotAPlaceError("There is no run in such a folder below the server's root.")
-        if any(path.is_symlink() or (path.exists() and not path.is_file()) for path in files):
+        if not is_whole:
             raise NotAPlaceError("The folder is not as a run's folder is made.")
+        return folder
+
+    def deletable_run_folder(self, text: str) -> Path:
+        """The real folder of the run that a page wants deleted: one that also bears a run's name.
+
+        Raises:
+            NotAPlaceError: for any other, such as a person's own folder that happens to hold a `run.json`.
+        """
+        folder = self.run_folder(text)
+        if not is_run_id(folder.name):
+            raise NotAPlaceError("The folder does not bear a run's name, so it is not deleted from here.")
         return folder
 
     def shown(self, folder: Path) -> str:
         """A real folder as pages name it: relative to the root, with slashes."""
         return folder.relative_to(self.root).as_posix()
+
+
+def _is_file_or_nothing(path: Path) -> bool:
+    """Whether a regular file lies there, or nothing; a link might lead out, and a pipe hold up whoever reads it."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return True

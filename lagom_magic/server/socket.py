@@ -23,10 +23,12 @@ from lagom_magic.server.threads import TooBusyError
 SOCKETS_LIMIT = 64
 #: Requests of one page that are being answered.
 REQUESTS_LIMIT = 16
+#: And those of them that may hold a thread, so that a page that does not read holds up itself alone.
+_THREADS_OF_A_PAGE = 3
 #: How long a page may take to read one message.
 _WRITE_TIMEOUT_S = 30.0
 #: What needs the right to execute, as the kernel's own ■ does.
-_STEERING = frozenset({"control", "board"})
+_STEERING = ("control", "board")
 
 
 class ViewSocket(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
@@ -39,6 +41,7 @@ class ViewSocket(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
         self._extension = extension
         #: The requests that are being answered.
         self._answering: set[asyncio.Task[None]] = set()
+        self._turns = asyncio.Semaphore(_THREADS_OF_A_PAGE)
 
     @ws_authenticated
     async def get(self, *args: Any, **kwargs: Any) -> None:
@@ -60,6 +63,9 @@ class ViewSocket(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
     def open(self) -> None:
         """Begins the conversation."""
         super().open()
+        if self._extension.n_sockets >= SOCKETS_LIMIT:  # others have come while this one's folder was looked at
+            self.close(1013, "too many live views")
+            return
         self._extension.n_sockets += 1
         self._loop = asyncio.get_running_loop()
         self._conversation = Conversation(self._run_dir, self._send, Backing(lambda: _importances(self._run_dir)))
@@ -68,6 +74,8 @@ class ViewSocket(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
     async def on_message(self, message: str | bytes) -> None:
         """Begins to answer a request; the next one is read at once."""
         request = _parsed(message)
+        if self._conversation is None:  # it is being closed
+            return
         if request is None:
             self.close(1008, "no request")
         elif len(self._answering) >= REQUESTS_LIMIT:
@@ -83,14 +91,21 @@ class ViewSocket(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
             if request.get("type") in _STEERING and not await self._may("execute", "kernels"):
                 await self._refuse(request, "You may look at this run, not steer it.")
             else:
-                await self._extension.threads.run(self._conversation.handle, request)
+                async with self._turns:
+                    await self._extension.threads.run(self._conversation.handle, request)
         except TooBusyError:
             await self._refuse(request, "The server is busy with other runs.")
         except (websocket.WebSocketClosedError, TimeoutError):
-            self.log.debug("lagom: the page of %s left before its answer", self._run_dir)
+            self._note_gone()
 
     async def _refuse(self, request: Message, why: str) -> None:
-        await self._write(wire_text(error_message(str(request.get("id"))[:100], why)))
+        try:
+            await self._write(wire_text(error_message(str(request.get("id"))[:100], why)))
+        except websocket.WebSocketClosedError:
+            self._note_gone()
+
+    def _note_gone(self) -> None:
+        self.log.debug("lagom: the page of %s left before its answer", self._run_dir)
 
     def on_close(self) -> None:
         """Ends the conversation."""

@@ -162,5 +162,5 @@ def _parse(line: bytes) -> JournalLine | None:
     try:
         record = json.loads(line)
         return JournalLine(record["seq"], record["time"], from_record(record))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

@@ -10,6 +10,7 @@ import errno
 import json
 import logging
 import os
+import reprlib
 import select
 import stat
 from collections.abc import Mapping
@@ -50,12 +51,14 @@ class Request:
 
     def __post_init__(self) -> None:
         if self.action not in _TAKES_A_TRIAL:
-            raise ConfigError(f"a run cannot be asked to {self.action!r}; allowed: {', '.join(_TAKES_A_TRIAL)}.")
+            raise ConfigError(
+                f"a run cannot be asked to {reprlib.repr(self.action)}; allowed: {', '.join(_TAKES_A_TRIAL)}."
+            )
         if not _TAKES_A_TRIAL[self.action]:
             if self.trial_id is not None:
-                raise ConfigError(f"{self.action} takes no trial, not {self.trial_id!r}.")
+                raise ConfigError(f"{self.action} takes no trial, not {reprlib.repr(self.trial_id)}.")
         elif type(self.trial_id) is not int or not 0 <= self.trial_id <= _MAX_TRIAL_ID:
-            raise ConfigError(f"{self.action} takes the number of a trial, not {self.trial_id!r}.")
+            raise ConfigError(f"{self.action} takes the number of a trial, not {reprlib.repr(self.trial_id)}.")
 
     @classmethod
     def of(cls, record: object) -> Request:
@@ -68,7 +71,7 @@ class Request:
             action = record.get("action")
             if isinstance(action, str):
                 return cls(action, record.get("trial_id"))
-        raise ConfigError(f'a request is {{"action": …, "trial_id": …}}, not {repr(record)[:80]}.')
+        raise ConfigError(f'a request is {{"action": …, "trial_id": …}}, not {reprlib.repr(record)}.')
 
 
 class RequestPipe:

@@ -6,55 +6,10 @@ from pathlib import Path
 
 import pytest
 from jupyter_page import NotebookPage, write_notebook
-from playwright.sync_api import Locator, expect
+from live_cells import LOAD, quick, row_of, slow, state_of, view_of
+from playwright.sync_api import expect
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
-
-LOAD = "%load_ext lagom_magic"
-
-#: Trial 1 fails at its first attempt; each takes some seconds, prints, reports, and returns a picture.
-SLOW = """\
-%%lagom hpo --trials {trials} --workers 2 --pruner none --maximize accuracy --name slow --seed 1 {options}
-from lagom_magic import Categorical, Float
-
-def train(
-    lr: Float(1e-4, 1e-1, log=True) = 1e-2, kind: Categorical(["relu", "tanh"]) = "relu", reporter=None, trial=None
-):
-    import time
-    from matplotlib.figure import Figure
-
-    for step in range(1, {steps}):
-        print(f"step {{step}}: \\x1b[32mlr\\x1b[0m {{lr:.4f}}")
-        reporter.broadcast(1 - 1 / (step + 1) - lr, step=step)
-        if trial.id == 1 and trial.attempt == 1 and step == 3:
-            raise ValueError("a <b>bold</b> & bad moment")
-        time.sleep(0.25)
-    figure = Figure(figsize=(2, 1))
-    figure.subplots().plot([0, 1], [1, lr])
-    return {{"accuracy": 1 - lr, "figure": figure}}
-"""
-
-QUICK = """\
-%%lagom hpo --trials 14 --workers 2 --pruner none --maximize accuracy --name quick --seed 2
-from lagom_magic import Categorical, Float
-
-def train(lr: Float(1e-4, 1e-1, log=True) = 1e-2, kind: Categorical(["relu", "tanh"]) = "relu", reporter=None):
-    for step in range(1, 6):
-        reporter.broadcast(1 - 1 / (step + 1) - lr, step=step)
-    return {"accuracy": 1 - lr - (0.1 if kind == "tanh" else 0)}
-"""
-
-
-def slow(trials: int = 8, steps: int = 24, options: str = "") -> str:
-    return SLOW.format(trials=trials, steps=steps, options=options)
-
-
-def view_of(notebook: NotebookPage, cell: int = 1) -> Locator:
-    return notebook.output(cell).locator(".lagom-View")
-
-
-def row_of(view: Locator, trial_id: int) -> Locator:
-    return view.locator(f"tr:has(button[data-row='{trial_id}'])")
 
 
 def test_a_busy_cell_shows_its_trials_and_can_be_steered(notebook_page: NotebookPage, shots: Path) -> None:
@@ -90,8 +45,6 @@ def test_a_busy_cell_shows_its_trials_and_can_be_steered(notebook_page: Notebook
     complete = view.locator("tr:has(.lagom-state-complete) button[data-row]").first
     complete.click()
     picture = view.locator(".lagom-Panel img")
-    if picture.count() == 0 and view.locator(".lagom-Panel").get_by_role("button", name="Show").count():
-        view.locator(".lagom-Panel").get_by_role("button", name="Show").first.click()
     expect(picture).to_be_visible()
     assert picture.evaluate("image => image.naturalWidth") > 0
     notebook_page.page.screenshot(path=shots / "lab-trial.png")
@@ -108,7 +61,7 @@ def test_a_busy_cell_shows_its_trials_and_can_be_steered(notebook_page: Notebook
     assert notebook_page.is_running(1)
     view.get_by_role("button", name="Stop run").click()
     notebook_page.until_ended(1)
-    expect(view.locator(".lagom-Pill")).to_contain_text("stopped")
+    expect(state_of(view)).to_contain_text("stopped")
     expect(notebook_page.output(1)).to_contain_text("RunStopped")
     notebook_page.run_to_end(2)
     expect(notebook_page.output(2)).to_contain_text("STOPPED")
@@ -119,7 +72,7 @@ def test_after_a_reload_in_mid_run_the_view_is_back_complete(
     notebook_page: NotebookPage, options: str, shots: Path
 ) -> None:
     name = f"reload{options}.ipynb"
-    write_notebook(notebook_page.server.root / name, LOAD, slow(trials=6, steps=30, options=options))
+    write_notebook(notebook_page.server.root / name, LOAD, slow(trials=6, steps=20, options=options))
     notebook_page.open(name).run_to_end(0)
     notebook_page.run(1)
     expect(row_of(view_of(notebook_page), 2)).to_be_visible()
@@ -129,16 +82,17 @@ def test_after_a_reload_in_mid_run_the_view_is_back_complete(
     expect(row_of(view, 0)).to_be_visible()
     expect(row_of(view, 2)).to_be_visible()
     expect(row_of(view, 5)).to_be_visible()
-    expect(view.locator(".lagom-Pill")).to_contain_text("complete")
+    expect(state_of(view)).to_contain_text("complete")
     expect(view.locator("tbody button[data-row]")).to_have_count(6)
-    expect(view.locator(".lagom-Log")).to_contain_text("step 29")
+    expect(view.locator(".lagom-Log")).to_contain_text("step 19")
     notebook_page.page.screenshot(path=shots / f"lab-after-reload{options}.png")
 
 
 def test_a_finished_run_has_curves_parallel_coordinates_and_importance(
     notebook_page: NotebookPage, shots: Path
 ) -> None:
-    write_notebook(notebook_page.server.root / "charts.ipynb", LOAD, QUICK)
+    write_notebook(notebook_page.server.root / "charts.ipynb", LOAD, quick(trials=18))
+    notebook_page.page.set_viewport_size({"width": 1700, "height": 1250})
     notebook_page.open("charts.ipynb").run_to_end(0)
     notebook_page.run_to_end(1)
     view = view_of(notebook_page)
@@ -148,11 +102,6 @@ def test_a_finished_run_has_curves_parallel_coordinates_and_importance(
     expect(charts.filter(has_text="best so far")).to_be_visible()
     expect(charts.filter(has_text="hyperparameters of complete trials")).to_be_attached()
     expect(view.locator(".lagom-Importance")).to_contain_text("%")
-    for theme, name in (("JupyterLab Dark", "dark"), ("JupyterLab Light", "light")):
-        notebook_page.page.evaluate(
-            "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", theme
-        )
-        notebook_page.page.wait_for_function(
-            "light => document.body.dataset.jpThemeLight === light", arg=str(name == "light").lower()
-        )
+    for is_light, name in ((False, "dark"), (True, "light")):
+        notebook_page.set_theme(is_light)
         view.screenshot(path=shots / f"run-view-{name}.png")

@@ -214,6 +214,18 @@ def test_a_listed_path_that_leads_out_is_refused(asked: Asked, tmp_path: Path) -
         assert "leads out" in asked.refused("file", trial_id=0, attempt=1, path=path)
 
 
+def test_a_trials_folder_that_leads_out_shows_neither_files_nor_log(asked: Asked, tmp_path: Path) -> None:
+    outside = tmp_path / "elsewhere"
+    outside.mkdir()
+    (outside / "secret.png").write_bytes(PNG)
+    (outside / "output.log").write_text("secret")
+    asked.trial_dir().parent.mkdir()
+    asked.trial_dir().symlink_to(outside)
+    asked.record(FileStored(0, 1, "secret.png", 1, ""))
+    assert "leads out" in asked.refused("file", trial_id=0, attempt=1, path="secret.png")
+    assert "leads out" in asked.refused("log", trial_id=0, attempt=1, offset=-1)
+
+
 def test_a_file_that_is_too_large_is_refused_with_its_size(asked: Asked) -> None:
     file = asked.store("artifacts/large.png", PNG)
     os.truncate(file, FILE_BYTES + 1)

@@ -104,6 +104,21 @@ def test_stopping_it_leaves_nothing(run_dir: Path) -> None:
     assert not stop_board(run_dir)
 
 
+def test_of_too_many_the_one_asked_for_longest_ago_makes_room(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BOARDS_LIMIT", 2)
+    folders = [run_dir, *(run_dir.parent / f"20261122-093000-zzz{i}" for i in range(2))]
+    boards = []
+    try:
+        for folder in folders:
+            folder.mkdir(exist_ok=True)
+            boards.append(open_board(folder))
+            assert open_board(folders[0]) is boards[0]
+        assert [board.is_alive for board in boards] == [True, False, True]
+    finally:
+        for folder in folders:
+            stop_board(folder)
+
+
 def test_two_runs_have_two(run_dir: Path) -> None:
     other = run_dir.parent / "20261122-093000-zzzz"
     other.mkdir()

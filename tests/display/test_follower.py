@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -190,3 +191,22 @@ def test_it_can_be_closed_in_the_middle(run: GrowingRun, told: Told, follower: F
     follower.start()
     told.wait_until(lambda page: page.lines)
     assert follower.close()
+
+
+def test_a_folder_that_cannot_be_read_for_a_while_is_told_and_followed_on(
+    run: GrowingRun, told: Told, follower: Follower, caplog: pytest.LogCaptureFixture
+) -> None:
+    run.record([run_started()])
+    follower.start()
+    told.wait_until(lambda page: page.run)
+    journal = run.folder / "events.jsonl"
+    journal.rename(run.folder / "aside")
+    journal.mkdir()
+    follower.wake()
+    while not isinstance(follower.error, IsADirectoryError):
+        time.sleep(0.01)
+    journal.rmdir()
+    (run.folder / "aside").rename(journal)
+    run.record(trial_facts(0, None))
+    told.wait_until(lambda page: 0 in page.trials)
+    assert [record.message for record in caplog.records if "cannot be read just now" in record.message] != []

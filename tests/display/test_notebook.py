@@ -128,3 +128,19 @@ def test_redirected_prints_go_where_they_were_sent(kernel: BlockingKernelClient)
     (_, cell), messages = execute(kernel, SET_UP, redirected + "assert '[w1 t0] hello' in caught.getvalue()")
     tables, text = outputs_of(cell, messages)
     assert (bool(tables), text) == (True, "")
+
+
+def test_a_broken_anywidget_is_told_and_costs_no_run(kernel: BlockingKernelClient, tmp_path: Path) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "anywidget.py").write_text("raise RuntimeError('made for another traitlets')")
+    cell = (
+        "sys.path.insert(0, 'broken')\n"
+        "import warnings\n"
+        "assert not make_publisher('auto').wants_widget\n"
+        "with warnings.catch_warnings(record=True) as caught:\n"
+        "    warnings.simplefilter('always')\n"
+        "    assert not make_publisher('widget').wants_widget\n"
+        "assert 'anywidget is broken: RuntimeError: made for' in str(caught[-1].message), caught"
+    )
+    (_, request), messages = execute(kernel, SET_UP, cell)
+    assert "shown without a widget" in outputs_of(request, messages)[1]

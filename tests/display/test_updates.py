@@ -11,7 +11,18 @@ from page import Page
 from lagom_magic.display.updates import LINES_LIMIT, LineRing, Updates
 from lagom_magic.display.viewmodel import trial_row
 from lagom_magic.display.wire import MESSAGE_LIMIT_BYTES, wire_size
-from lagom_magic.events.facts import Fact, MetricReported, Noticed, TrialStarted, TrialState, WorkerRegistered
+from lagom_magic.events.facts import (
+    Fact,
+    MetricReported,
+    Noticed,
+    RunEnded,
+    RunState,
+    TrialEnded,
+    TrialError,
+    TrialStarted,
+    TrialState,
+    WorkerRegistered,
+)
 from lagom_magic.events.fold import RunView, fold
 
 
@@ -184,8 +195,9 @@ def test_a_long_line_is_cut() -> None:
     assert update["lines"]["texts"] == ["x" * 4000 + "…"]
 
 
-def test_no_message_is_larger_than_64_kib_whatever_the_run_holds() -> None:
-    wide = "漢" * 500
+@pytest.mark.parametrize("sign", ["漢", "😀", chr(34)])
+def test_no_message_is_larger_than_64_kib_whatever_the_run_holds(sign: str) -> None:
+    wide = sign * 500
     view = view_of(
         [
             run_started(experiment=wide, metric=wide, hparam_names=tuple(f"{i}{wide}" for i in range(300))),
@@ -193,10 +205,16 @@ def test_no_message_is_larger_than_64_kib_whatever_the_run_holds() -> None:
             *[Noticed(wide) for _ in range(100)],
             *[TrialStarted(i, 1, 1, {f"{n}{wide}": wide for n in range(20)}) for i in range(40)],
             *[MetricReported(i, 1, 1, 1, {f"{n}{wide}": 0.5 for n in range(100)}) for i in range(40)],
+            *[_failed(i, wide) for i in range(40)],
+            RunEnded(RunState.FAILED, wide),
         ]
     )
     lines = LineRing()
-    lines.add("漢" * 5000 for _ in range(50))
+    lines.add(sign * 5000 for _ in range(50))
     updates = list(all_of(Updates(view, lines)))  # which checks the sizes
     assert updates[-1]["seq"] == view.n_facts
     assert sum(len(update["lines"]["texts"]) for update in updates if update["lines"]) == 50
+
+
+def _failed(trial_id: int, text: str) -> TrialEnded:
+    return TrialEnded(trial_id, 1, 1, TrialState.FAILED, {}, None, 1.0, TrialError(text, text, text))

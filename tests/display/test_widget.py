@@ -284,6 +284,56 @@ def test_asked_for_a_widget_where_nobody_watches_it_says_why_and_shows_the_html_
     )
 
 
+def test_a_widget_that_cannot_be_made_costs_the_run_nothing_and_the_html_face_is_shown(front: FrontEnd) -> None:
+    front.run(
+        "import logging; told = []; logging.getLogger('lagom_magic').addHandler(handler := logging.Handler())\n"
+        "handler.emit = lambda record: told.append(record.getMessage())\n"
+        "publisher = NotebookPublisher(kernel_shell(), tuple(FACES), is_live=True, wants_widget=True)\n"
+        "view = LiveView(run.folder, publisher, Backing(lambda: {}), Path('nowhere'))\n"
+        "view.start()\n"
+        "run.record([run_started(), RunEnded(RunState.COMPLETE)])\n"
+        "view.wake()\n"
+        "view.close()\n"
+        "assert isinstance(view.error, FileNotFoundError) and 'cannot be made' in told[0], (view.error, told)"
+    )
+    assert set(front.displays[-1]["content"]["data"]) == {"text/html", "text/plain"}
+    assert "· complete ·" in front.displays[-1]["content"]["data"]["text/plain"]
+
+
+def test_an_output_that_cannot_be_shown_costs_the_run_nothing_and_is_told(front: FrontEnd) -> None:
+    front.run(
+        "class Broken(NotebookPublisher):\n"
+        "    def show(self, bundle, is_final): raise ConnectionError('the front end is gone')\n"
+        "view = LiveView(run.folder, Broken(kernel_shell(), tuple(FACES), True, True), Backing(lambda: {}), static)\n"
+        "view.start()\n"
+        "assert isinstance(view.error, ConnectionError)\n"
+        "view.close()"
+    )
+
+
+def test_a_driver_that_crashed_is_shown_as_interrupted_and_is_let_go(front: FrontEnd) -> None:
+    front.run(
+        "import gc, weakref\n"
+        "class Driver:\n"
+        "    is_alive = True\n"
+        "    def steer(self, record): pass\n"
+        "def show_driven():\n"
+        "    driver = Driver()\n"
+        "    publisher = NotebookPublisher(kernel_shell(), tuple(FACES), is_live=True, wants_widget=True)\n"
+        "    backing = Backing(lambda: {}, lambda: driver.is_alive, driver.steer)\n"
+        "    view = LiveView(run.folder, publisher, backing, static)\n"
+        "    view.start()\n"
+        "    return view, weakref.ref(driver)\n"
+        "view, driver = show_driven()"
+    )
+    front.run(GROW)
+    assert front.ask("control", action="prune", trial_id=0)["text"].startswith("Trial 0 is asked")
+    front.run("view.close(); assert view.conversation.follower.wait(20); gc.collect(); assert driver() is None")
+    assert "interrupted" in front.displays[-1]["content"]["data"]["text/plain"]
+    assert front.page.run["state"] == "FAILED"
+    assert front.ask("control", action="stop", trial_id=None) == "run run has ended."
+
+
 LAUNCH = """
 from lagom_magic import Float, OptimizationConfig
 from lagom_magic.cluster.process import ProcessLauncher

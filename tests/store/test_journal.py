@@ -57,12 +57,13 @@ def test_lines_of_a_newer_version_and_damaged_ones_are_left_out_and_counted(tmp_
         b'{"seq":0,"time":1.0,"type":"from_the_future"}',
         b"\xff\xfe not json",
         b"[]",
+        b"[" * 100_000,
         b'{"seq":3,"time":1.0,"type":"noticed","text":"x"}',
     ]
     (tmp_path / "events.jsonl").write_bytes(b"\n".join(lines) + b"\n")
     reader = JournalReader(tmp_path)
     assert [line.seq for line in reader.read_new()] == [3]
-    assert reader.n_unreadable == 3
+    assert reader.n_unreadable == 4
 
 
 def test_a_journal_that_is_not_there_yet_is_empty(tmp_path: Path) -> None:

@@ -92,16 +92,25 @@ def _no_redirects() -> urllib.request.OpenerDirector:
 
 @contextmanager
 def open_server(
-    folder: Path, app: str = "jupyterlab", variables: dict[str, str] | None = None
+    folder: Path,
+    app: str = "jupyterlab",
+    variables: dict[str, str] | None = None,
+    settings: dict[str, dict[str, Any]] | None = None,
 ) -> Iterator[JupyterServer]:
-    """A JupyterLab ("jupyterlab") or Notebook 7 ("notebook") under a base URL, for as long as the block runs."""
+    """A JupyterLab ("jupyterlab") or Notebook 7 ("notebook") under a base URL, for as long as the block runs.
+
+    Args:
+        folder: where it keeps everything.
+        app: the module that starts it.
+        variables: further environment variables.
+        settings: of plugins, by their ids, in place of the defaults.
+    """
     root = folder / "notebooks"
-    settings = folder / "settings"
-    for path in (root, settings, folder / "home", folder / "runtime"):
+    settings_folder = folder / "settings"
+    for path in (root, settings_folder, folder / "home", folder / "runtime"):
         path.mkdir(parents=True, exist_ok=True)
-    (settings / "overrides.json").write_text(
-        json.dumps({"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}})
-    )
+    quiet = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
+    (settings_folder / "overrides.json").write_text(json.dumps(quiet | (settings or {})))
     token = secrets.token_hex(16)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LAGOM_")}
     environment |= {
@@ -117,7 +126,7 @@ def open_server(
         sys.executable, "-m", app, "--no-browser", "--allow-root", "--ip=127.0.0.1", "--port=0",
         f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={root}", "--ServerApp.base_url=/user/x/",
         "--LabApp.expose_app_in_browser=True", "--JupyterNotebookApp.expose_app_in_browser=True",
-        f"--LabServerApp.app_settings_dir={settings}", f"--LabApp.app_settings_dir={settings}",
+        f"--LabServerApp.app_settings_dir={settings_folder}", f"--LabApp.app_settings_dir={settings_folder}",
     ]  # fmt: skip
     with (folder / "server.log").open("ab") as log:
         process = subprocess.Popen(command, cwd=root, env=environment, stdout=log, stderr=log, start_new_session=True)
@@ -172,7 +181,7 @@ class NotebookPage:
         self.errors: list[str] = []
         #: Dialogs of the browser (alert, confirm …): none may ever open.
         self.dialogs: list[str] = []
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("pageerror", lambda error: self.errors.append(f"{error}\n{error.stack}"))
         page.on("dialog", self._on_dialog)
 
     def _on_dialog(self, dialog: Any) -> None:
@@ -229,6 +238,12 @@ class NotebookPage:
         """Begin a command of the application, such as 'notebook:interrupt-kernel'."""
         self.page.evaluate("name => { void window.jupyterapp.commands.execute(name); }", name)
 
+    def set_theme(self, is_light: bool) -> None:
+        """Change to JupyterLab's light or dark theme and wait until it is drawn."""
+        theme = f"JupyterLab {'Light' if is_light else 'Dark'}"
+        self.page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", theme)
+        self.page.wait_for_function("light => document.body.dataset.jpThemeLight === light", arg=str(is_light).lower())
+
     def save(self) -> None:
         """Save the notebook and wait for it."""
         self.page.evaluate(f"() => {_PANEL}.context.save()")
@@ -249,9 +264,10 @@ _PANEL = (
 )
 
 
-def write_notebook(path: Path, *sources: str) -> Path:
+def write_notebook(path: Path, *sources: str, kernel_name: str = "python3") -> Path:
     """A notebook of code cells."""
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kernel = {"name": kernel_name, "display_name": kernel_name, "language": "python"}
     cells = [new_code_cell(source) for source in sources]
     nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
     return path

@@ -91,10 +91,10 @@ test('arrow keys move between trials, and Escape closes the one that was opened'
   fireEvent.keyDown(button('1'), { key: 'End' });
   await waitFor(() => expect(document.activeElement).toBe(button('0')));
   fireEvent.click(button('0'));
-  const panel = screen.getByRole('complementary', { name: 'trial 0' });
+  const panel = screen.getByRole('region', { name: 'trial 0' });
   expect(button('0').getAttribute('aria-expanded')).toBe('true');
   fireEvent.keyDown(panel, { key: 'Escape' });
-  expect(screen.queryByRole('complementary')).toBeNull();
+  expect(screen.queryByRole('region', { name: 'trial 0' })).toBeNull();
   expect(document.activeElement).toBe(button('0'));
 });
 

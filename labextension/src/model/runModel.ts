@@ -9,13 +9,33 @@ import type { IRun, ITrial, IUpdate, IWorker } from './messages';
 /** Calls back soon, once for all changes until then. */
 export type Schedule = (callback: () => void) => void;
 
-/** The next picture that the browser draws; pages that are not seen wait. */
-export const nextFrame: Schedule = callback => {
-  requestAnimationFrame(callback);
-};
+/** What drawing may take of the page's time: under a flood of changes it is drawn more seldom. */
+const DRAW_SHARE = 0.2;
+/** But at least so often, in milliseconds. */
+const LONGEST_PAUSE_MS = 1_000;
+
+/** The next picture that the browser draws, after a pause that grows with what the last one took; unseen pages wait. */
+export function pacedFrames(): Schedule {
+  let nextAt = 0;
+  return callback => {
+    const draw = () =>
+      requestAnimationFrame(() => {
+        const beganAt = performance.now();
+        callback();
+        // A task of its own runs when views have rendered and the browser has laid them out.
+        setTimeout(() => {
+          const now = performance.now();
+          nextAt = now + Math.min((now - beganAt) * (1 / DRAW_SHARE - 1), LONGEST_PAUSE_MS);
+        });
+      });
+    const pause = nextAt - performance.now();
+    if (pause > 17) setTimeout(draw, pause);
+    else draw();
+  };
+}
 
 export class RunModel {
-  constructor(private readonly _schedule: Schedule = nextFrame) {}
+  constructor(private readonly _schedule: Schedule = pacedFrames()) {}
 
   /** null before the first update. */
   get run(): IRun | null {

@@ -14,7 +14,7 @@ const COPY_TIMEOUT_MS = 2_000;
 export function Header({ run, best }: { run: IRun; best: ITrial | null }) {
   const { t } = useView();
   return (
-    <header class="lagom-Head">
+    <div class="lagom-Head">
       <h2 class="lagom-Head-name">
         {run.experiment === null ? t.__('run') : oneLine(run.experiment, NAME_LIMIT)}
       </h2>
@@ -28,7 +28,7 @@ export function Header({ run, best }: { run: IRun; best: ITrial | null }) {
       <BoardButton />
       <CopyBestButton best={best} />
       {!isFinalRun(run.state) && <StopButton />}
-    </header>
+    </div>
   );
 }
 

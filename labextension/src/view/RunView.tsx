@@ -25,6 +25,9 @@ import type { RunSession } from '../model/session';
 import type { ConnectionState } from '../transport/transport';
 
 const SUMMARY_INTERVAL_MS = 10_000;
+/** Charts of a living run with more trials than these are drawn at most once in this time. */
+const CHART_TRIALS = 200;
+const CHART_INTERVAL_MS = 1_000;
 
 export function RunView(options: IRunViewOptions) {
   const { session, translator, folder, openBoard, control } = options;
@@ -80,6 +83,42 @@ function Content({ run, revision, context, connection }: IContentProps) {
   const picked = pickedId === null ? null : (model.trials.get(pickedId) ?? null);
   const columns = useMemo(() => columnsOf(t, run, trials), [t, run, trials]);
   const summary = useCalm(summaryWords(t, run, best), SUMMARY_INTERVAL_MS);
+  const picture = useMemo(
+    () => ({ run, trials, now, names: columns.varying }),
+    [run, trials, columns, Math.floor(now)]
+  );
+  const calmPicture = useCalm(picture, CHART_INTERVAL_MS);
+  const charted = isOver || trials.length <= CHART_TRIALS ? picture : calmPicture;
+  const charts = useMemo(
+    () => (
+      <>
+        <Curves
+          run={charted.run}
+          trials={charted.trials}
+          pickedId={pickedId}
+          hoveredId={hoveredId}
+          onHover={setHoveredId}
+          onOpen={setPickedId}
+        />
+        {charted.run.improvements.length > 0 && (
+          <BestSoFar run={charted.run} trials={charted.trials} now={charted.now} />
+        )}
+      </>
+    ),
+    [charted, pickedId, hoveredId]
+  );
+  const parallel = useMemo(
+    () => (
+      <Parallel
+        run={charted.run}
+        trials={charted.trials}
+        names={charted.names}
+        pickedId={pickedId}
+        hoveredId={hoveredId}
+      />
+    ),
+    [charted, pickedId, hoveredId]
+  );
   const close = () => {
     setPickedId(null);
     root.current
@@ -137,30 +176,14 @@ function Content({ run, revision, context, connection }: IContentProps) {
                 onPrints={setLogTrialId}
               />
             ) : (
-              <>
-                <Curves
-                  run={run}
-                  trials={trials}
-                  pickedId={pickedId}
-                  hoveredId={hoveredId}
-                  onHover={setHoveredId}
-                  onOpen={setPickedId}
-                />
-                {run.improvements.length > 0 && <BestSoFar run={run} trials={trials} now={now} />}
-              </>
+              charts
             )}
           </div>
         </div>
       )}
       {run.counts.COMPLETE >= TRIALS_FOR_IMPORTANCE && columns.varying.length > 0 && (
         <div class="lagom-Space">
-          <Parallel
-            run={run}
-            trials={trials}
-            names={columns.varying}
-            pickedId={pickedId}
-            hoveredId={hoveredId}
-          />
+          {parallel}
           <Importance nComplete={run.counts.COMPLETE} />
         </div>
       )}
@@ -172,14 +195,14 @@ function Content({ run, revision, context, connection }: IContentProps) {
         onTrial={setLogTrialId}
         fileName={run.run_id ?? 'run'}
       />
-      <footer class="lagom-Foot">
+      <div class="lagom-Foot">
         <span>{settingsWords(t, run)}</span>
         {folder !== undefined && folder !== '' && (
           <span class="lagom-Foot-folder">{oneLine(folder, 300)}</span>
         )}
         <span class="lagom-grow" />
         {!isOver && <span>{t.__('■ in the toolbar also stops the run')}</span>}
-      </footer>
+      </div>
     </div>
   );
 }

@@ -38,7 +38,7 @@ export function TrialPanel({ run, trial, now, onClose, onPrints }: ITrialPanelPr
     elapsed_s === null ? '' : formatDuration(elapsed_s)
   ].filter(fact => fact !== '');
   return (
-    <aside
+    <section
       class="lagom-Panel"
       aria-label={t.__('trial %1', trialLabel(trial))}
       onKeyDown={event => {
@@ -119,7 +119,7 @@ export function TrialPanel({ run, trial, now, onClose, onPrints }: ITrialPanelPr
       {(details.value?.dir ?? '') !== '' && (
         <p class="lagom-Panel-dir">{oneLine(details.value?.dir ?? '', 200)}</p>
       )}
-    </aside>
+    </section>
   );
 }
 

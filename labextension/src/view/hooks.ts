@@ -46,19 +46,19 @@ export function useNow(isTicking: boolean): number {
   return isTicking ? Math.max(now, 0) : now;
 }
 
-/** The text, but changed at most once in `intervalMs`: for those to whom each change is read aloud. */
-export function useCalm(text: string, intervalMs: number): string {
-  const [shown, setShown] = useState(text);
+/** The value, but changed at most once in `intervalMs`: what is read aloud, or costly to draw. */
+export function useCalm<T>(value: T, intervalMs: number): T {
+  const [shown, setShown] = useState(value);
   const changedAt = useRef(0);
   useEffect(() => {
-    if (text === shown) return undefined;
+    if (value === shown) return undefined;
     const wait = Math.max(0, changedAt.current + intervalMs - Date.now());
     const timer = setTimeout(() => {
       changedAt.current = Date.now();
-      setShown(text);
+      setShown(() => value);
     }, wait);
     return () => clearTimeout(timer);
-  }, [text, shown, intervalMs]);
+  }, [value, shown, intervalMs]);
   return shown;
 }
 
