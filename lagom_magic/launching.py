@@ -19,7 +19,7 @@ from lagom_magic.driver.driver import START_TIMEOUT_S, Driver
 from lagom_magic.driver.launcher import Launcher
 from lagom_magic.driver.plan import RunPlan
 from lagom_magic.errors import ConfigError, StoreError
-from lagom_magic.run import Run
+from lagom_magic.run import Run, stored_importances
 from lagom_magic.search.base import Direction
 from lagom_magic.search.factory import Search, make_search
 from lagom_magic.search.promotion_sampler import PromotionSampler
@@ -299,18 +299,11 @@ def _display_of(run: Run, publisher: Publisher | None) -> Display | LiveView | N
     from lagom_magic.display.liveview import LiveView
 
     backing = Backing(
-        importances=partial(_importances, run.dir),
+        importances=partial(stored_importances, run.dir),  # not of `run`: the view outlives its driver
         is_driven=lambda: run.is_alive,
         steer=lambda record: _steer(run, Request.of(record)),
     )
     return LiveView(run.dir, publisher, backing)
-
-
-def _importances(run_dir: Path) -> dict[str, float]:
-    """Of the run as stored: the view outlives the run, and must not keep its driver."""
-    from lagom_magic.search.importance import importances
-
-    return importances(Run(run_dir).study)
 
 
 def _steer(run: Run, request: Request) -> None:

@@ -102,6 +102,17 @@ class Trial:
         }
 
 
+def stored_importances(run_dir: Path) -> dict[str, float]:
+    """`search.importance.importances` of the run in a folder.
+
+    Raises:
+        ConfigError: as that says.
+    """
+    from lagom_magic.search.importance import importances
+
+    return importances(Run(run_dir).study)
+
+
 class Run(Mapping[str, Any]):
     """One run; also a mapping with Maggy's result keys (`run["best_config"]`).
 

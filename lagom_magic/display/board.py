@@ -120,7 +120,7 @@ def stop_board(run_dir: Path | str) -> bool:
 
 
 def board_bundle(board: Board) -> dict[str, Any]:
-    """What a cell shows: our JupyterLab extension takes the first and opens its panel, everything else a link.
+    """What a cell shows: our JupyterLab extension draws the first in the cell, everything else shows a link.
 
     A page cannot be told by static HTML where jupyter-server-proxy is, so the link is for a browser on this machine
     unless TENSORBOARD_PROXY_URL, as TensorBoard itself reads it, names the way.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tornado import web, websocket
 from lagom_magic.display.answers import Backing
 from lagom_magic.display.conversation import Conversation
 from lagom_magic.display.wire import MESSAGE_LIMIT_BYTES, Message, error_message, wire_text
+from lagom_magic.run import stored_importances
 from lagom_magic.server.handlers import Extension
 from lagom_magic.server.places import NotAPlaceError
 from lagom_magic.server.threads import TooBusyError
@@ -68,7 +70,9 @@ class ViewSocket(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
             return
         self._extension.n_sockets += 1
         self._loop = asyncio.get_running_loop()
-        self._conversation = Conversation(self._run_dir, self._send, Backing(lambda: _importances(self._run_dir)))
+        self._conversation = Conversation(
+            self._run_dir, self._send, Backing(partial(stored_importances, self._run_dir))
+        )
         self._conversation.start()
 
     async def on_message(self, message: str | bytes) -> None:
@@ -142,10 +146,3 @@ def _parsed(message: str | bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return request if isinstance(request, dict) else None
-
-
-def _importances(run_dir: Path) -> dict[str, float]:
-    from lagom_magic.run import Run
-    from lagom_magic.search.importance import importances
-
-    return importances(Run(run_dir).study)

@@ -55,6 +55,8 @@ def test_the_panel_shows_scalars_and_hyperparameters(browser: BrowserContext, tm
         # the kernel's own ends with the kernel, the server's goes on
         notebook.run_to_end(2)
         [of_kernel] = [process for process in boards() if process != of_server]
+        in_the_cell = notebook.output(2).frame_locator("iframe")
+        expect(in_the_cell.locator("scalar-card").first).to_be_visible()
         page.close()
         server.end_kernels()
         psutil.wait_procs([of_kernel], timeout=GONE_TIMEOUT_S)

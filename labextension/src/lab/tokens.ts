@@ -11,6 +11,8 @@ import type { LabSettings } from './settings';
 
 /** The output of a cell that ran an experiment; its data is an `IRunOutput`. */
 export const RUN_MIME_TYPE = 'application/vnd.lagom-magic.run+json';
+/** The output of `%lagom board`; its data is `{dir, port}`. */
+export const BOARD_MIME_TYPE = 'application/vnd.lagom-magic.board+json';
 export const WIDGET_MIME_TYPE = 'application/vnd.jupyter.widget-view+json';
 
 export const PluginId = {

@@ -10,6 +10,7 @@ import { ITranslator } from '@jupyterlab/translation';
 import type { TranslationBundle } from '@jupyterlab/translation';
 
 import { createBoard } from './board';
+import { BoardOutput } from './boardOutput';
 import { RUN_ARGUMENTS } from './commands';
 import { boardIcon, runsIcon } from './icons';
 import type { ILiveViewOptions } from './liveView';
@@ -19,7 +20,7 @@ import { keepOutputsFresh } from './outputUpdates';
 import { RunRenderer } from './renderer';
 import { createRunPanel } from './runPanel';
 import { RunTargets } from './targets';
-import { CommandId, IRunList, PluginId, RUN_MIME_TYPE } from './tokens';
+import { BOARD_MIME_TYPE, CommandId, IRunList, PluginId, RUN_MIME_TYPE } from './tokens';
 import { loadTexts } from './translation';
 
 /** Before the widget's -10, which the widget manager takes in every notebook. */
@@ -90,10 +91,11 @@ export const board: JupyterFrontEndPlugin<void> = {
   id: PluginId.board,
   description: 'Opens TensorBoard of a run in a tab.',
   autoStart: true,
-  requires: [IRunList],
+  requires: [IRenderMimeRegistry, IRunList],
   optional: [ILabShell, ILayoutRestorer, IThemeManager, INotebookTracker, ITranslator],
   activate: (
     app: JupyterFrontEnd,
+    rendermime: IRenderMimeRegistry,
     list: IRunList,
     labShell: ILabShell | null,
     restorer: ILayoutRestorer | null,
@@ -105,6 +107,14 @@ export const board: JupyterFrontEndPlugin<void> = {
     const { client, settings } = list;
     const targets = new RunTargets(app, list, notebooks);
     const tracker = new WidgetTracker<ReturnType<typeof createBoard>>({ namespace: 'lagom-magic-board' });
+    rendermime.addFactory(
+      {
+        safe: false,
+        mimeTypes: [BOARD_MIME_TYPE],
+        createRenderer: () => new BoardOutput({ client, settings, themes, trans })
+      },
+      RENDERER_RANK
+    );
     const askPort = (dir: string): Promise<number> => askBoardPort(dir, client.serverSettings);
     app.commands.addCommand(CommandId.openBoard, {
       label: trans.__('Open TensorBoard of the run'),
