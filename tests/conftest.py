@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_runtest_call(item: pytest.Item) -> None:
     """No stack dump after a minute where a minute is usual; the test's own timeout dumps them."""
-    if item.get_closest_marker("slow"):
+    if item.get_closest_marker("slow") or item.get_closest_marker("soak"):
         faulthandler.cancel_dump_traceback_later()
 
 
