@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def test_a_busy_cell_shows_its_trials_and_can_be_steered(notebook_page: NotebookPage, shots: Path) -> None:
-    write_notebook(notebook_page.server.root / "steer.ipynb", LOAD, slow(), "lagom_run.state")
+    write_notebook(notebook_page.server.root / "steer.ipynb", LOAD, slow(long_from=2), "lagom_run.state")
     notebook_page.open("steer.ipynb").run_to_end(0)
     notebook_page.run(1)
     view = view_of(notebook_page)
@@ -33,17 +33,16 @@ def test_a_busy_cell_shows_its_trials_and_can_be_steered(notebook_page: Notebook
     panel.get_by_role("button", name="Close").click()
 
     # one that runs: pruned at its next report
-    running = view.locator("tr:has(.lagom-state-running) button[data-row]").first
-    trial_id = int(running.get_attribute("data-row") or -1)
-    running.click()
+    expect(row_of(view, 2)).to_contain_text("running")
+    row_of(view, 2).locator("button").click()
     view.locator(".lagom-Panel").get_by_role("button", name="Prune").click()
-    expect(row_of(view, trial_id)).to_contain_text("pruned")
+    expect(row_of(view, 2)).to_contain_text("pruned")
     view.locator(".lagom-Panel").get_by_role("button", name="Close").click()
     assert notebook_page.is_running(1)
 
     # a complete one: its picture
-    complete = view.locator("tr:has(.lagom-state-complete) button[data-row]").first
-    complete.click()
+    expect(row_of(view, 0)).to_contain_text("complete")
+    row_of(view, 0).locator("button").click()
     picture = view.locator(".lagom-Panel img")
     expect(picture).to_be_visible()
     assert picture.evaluate("image => image.naturalWidth") > 0

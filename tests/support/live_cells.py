@@ -18,7 +18,7 @@ def train(
     import time
     from matplotlib.figure import Figure
 
-    for step in range(1, {steps}):
+    for step in range(1, {steps} if trial.id < {long_from} else 100 * {steps}):
         print(f"step {{step}}: \\x1b[32mlr\\x1b[0m {{lr:.4f}}")
         reporter.broadcast(1 - 1 / (step + 1) - lr, step=step)
         if trial.id == 1 and trial.attempt == 1 and step == 3:
@@ -53,9 +53,9 @@ def train(
 """
 
 
-def slow(trials: int = 60, steps: int = 24, options: str = "", name: str = "slow") -> str:
-    """A run to steer: each trial takes a quarter of a second a step."""
-    return _SLOW.format(trials=trials, steps=steps, options=options, name=name)
+def slow(trials: int = 60, steps: int = 24, options: str = "", name: str = "slow", long_from: int = 1_000_000) -> str:
+    """A run to steer: each trial takes a quarter of a second a step; those from `long_from` on do not soon end."""
+    return _SLOW.format(trials=trials, steps=steps, options=options, name=name, long_from=long_from)
 
 
 def quick(trials: int = 14) -> str:
