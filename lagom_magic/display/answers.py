@@ -153,7 +153,7 @@ class Answers:
     def _open_board(self) -> dict[str, Any]:
         from lagom_magic.display.board import open_board
 
-        board = open_board(self._reading.run_dir)
+        board = open_board(self._reading.run_dir, end_with_driver=True)
         return {"port": board.port, "path": board.path}
 
     def _control(self, request: Request) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """TensorBoard for a run: one process a run folder, for `%lagom board` and the JupyterLab panel.
 
-It listens on 127.0.0.1 alone, for TensorBoard knows no password, and ends with this process however that ends.
-It runs in a session of its own, because ■ interrupts the kernel's whole process group.
+It listens on 127.0.0.1 alone, for TensorBoard knows no password, and ends with this process however that ends; if asked
+for, also with the one that drives the run. It runs in a session of its own, because ■ interrupts the kernel's whole
+process group.
 """
 
 from __future__ import annotations
@@ -11,14 +12,18 @@ import html
 import json
 import os
 import selectors
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
+
+import psutil
 
 from lagom_magic.display import board_process
 from lagom_magic.errors import LagomError
@@ -47,6 +52,8 @@ class Board:
     run_dir: Path
     port: int
     _process: subprocess.Popen[bytes]
+    #: Takes leave of the process when it has ended by itself, which else would stay in the system's table.
+    _reaper: threading.Thread
 
     @property
     def logdir(self) -> Path:
@@ -69,6 +76,7 @@ class Board:
     def stop(self) -> None:
         """Ends it and waits until it is gone."""
         _end(self._process)
+        self._reaper.join(_STOP_TIMEOUT_S)
 
 
 class _Boards:
@@ -79,14 +87,14 @@ class _Boards:
         #: {run folder: its board, which may have died}; the one asked for last comes last.
         self._boards: dict[Path, Board] = {}
 
-    def open(self, run_dir: Path) -> Board:
+    def open(self, run_dir: Path, *, end_with_driver: bool) -> Board:
         with self._lock:
             board = self._boards.pop(run_dir, None)
             if board is not None and not board.is_alive:
                 board.stop()  # gives its pipe back
                 board = None
             if board is None:
-                board = _start(run_dir)
+                board = _start(run_dir, _living_driver(run_dir) if end_with_driver else None)
                 while len(self._boards) >= _BOARDS_LIMIT:
                     self._boards.pop(next(iter(self._boards))).stop()
             self._boards[run_dir] = board
@@ -105,13 +113,18 @@ class _Boards:
 _boards = _Boards()
 
 
-def open_board(run_dir: Path | str) -> Board:
+def open_board(run_dir: Path | str, *, end_with_driver: bool = False) -> Board:
     """The run's TensorBoard, started if it is not there; returns when it serves.
+
+    Args:
+        run_dir: of the run.
+        end_with_driver: let one that is started end also with the process that drives the run or drove it, when that
+            is alive on this machine, where Linux can tell of its end.
 
     Raises:
         LagomError: when it cannot be started; holds its last words.
     """
-    return _boards.open(Path(run_dir).absolute())
+    return _boards.open(Path(run_dir).absolute(), end_with_driver=end_with_driver)
 
 
 def stop_board(run_dir: Path | str) -> bool:
@@ -140,7 +153,7 @@ def board_bundle(board: Board) -> dict[str, Any]:
     }
 
 
-def _start(run_dir: Path) -> Board:
+def _start(run_dir: Path, driver_pid: int | None) -> Board:
     layout = RunLayout(run_dir)
     flags = {
         "logdir": str(layout.tensorboard),
@@ -150,6 +163,11 @@ def _start(run_dir: Path) -> Board:
         # Where TensorBoard's data server is missing: else only the newest event file of a trial would be followed.
         "reload_multifile": True,
         "window_title": f"{run_dir.parent.name}/{run_dir.name}",
+    }
+    settings = {
+        "parent_pid": os.getpid(),
+        "further_pids": [] if driver_pid is None else [driver_pid],
+        "flags": flags,
     }
     with tempfile.TemporaryFile() as stderr:
         process = subprocess.Popen(
@@ -166,7 +184,7 @@ def _start(run_dir: Path) -> Board:
         try:
             with process.stdout:
                 with contextlib.suppress(BrokenPipeError):  # it died at once; its last words say why
-                    process.stdin.write(json.dumps({"parent_pid": os.getpid(), "flags": flags}).encode() + b"\n")
+                    process.stdin.write(json.dumps(settings).encode() + b"\n")
                     process.stdin.flush()
                 answer = _first_line(process.stdout)
         except BaseException:  # ■ too
@@ -175,7 +193,27 @@ def _start(run_dir: Path) -> Board:
         if not answer:
             _end(process)
             raise LagomError(_why(process, stderr))
-    return Board(run_dir, json.loads(answer)["port"], process)
+    reaper = threading.Thread(target=process.wait, name="lagom-board", daemon=True)
+    reaper.start()
+    return Board(run_dir, json.loads(answer)["port"], process, reaper)
+
+
+def _living_driver(run_dir: Path) -> int | None:
+    """The process id in run.json, when that process is alive on this machine and no later one with the same id."""
+    try:
+        document = json.loads(RunLayout(run_dir).run_json.read_bytes())
+        host, pid = document["driver"]["host"], document["driver"]["pid"]
+        created_at = datetime.fromisoformat(document["created_at"]).timestamp()
+    except (OSError, ValueError, OverflowError, KeyError, TypeError):  # lost, or not as we write it
+        return None
+    if host != socket.gethostname() or type(pid) is not int or pid <= 0:
+        return None
+    try:
+        process = psutil.Process(pid)
+        is_it = process.create_time() <= created_at and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:  # it has ended, or is hidden from us
+        return None
+    return pid if is_it else None
 
 
 def _n_trials(layout: RunLayout) -> int:

@@ -1,8 +1,9 @@
 """One TensorBoard in a process of its own, started by `board.py`; imports nothing of ours.
 
-Reads one JSON line, `{"parent_pid": …, "flags": {…}}`, answers one, `{"port": …}`, once pages are served, and ends
-when its parent does: its standard input is a pipe that nobody writes to again, and the parent's end closes with it
-however it ends. A fork of the parent may hold that pipe for longer, so the parent itself is watched too.
+Reads one JSON line, `{"parent_pid": …, "further_pids": […], "flags": {…}}`, answers one, `{"port": …}`, once pages are
+served, and ends when its parent or one of the further processes does. Its standard input is a pipe that nobody writes
+to again, and the parent's end closes with it however it ends; a fork of the parent may hold that pipe for longer, so
+the parent itself is watched too.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ _FIRST_PAGE_TIMEOUT_S = 30.0
 
 
 def main() -> None:
-    """Serves until the parent is gone; never returns."""
+    """Serves until one of those that it ends with is gone; never returns."""
     settings = json.loads(sys.stdin.buffer.readline())
-    watching = threading.Thread(target=_end_with, args=(settings["parent_pid"],), name="lagom-parent", daemon=True)
+    pids = (settings["parent_pid"], *settings["further_pids"])
+    watching = threading.Thread(target=_end_with, args=(pids,), name="lagom-watch", daemon=True)
     watching.start()
     answer = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nobody reads what TensorBoard or a plugin may print
@@ -46,16 +48,17 @@ def _serve(flags: dict[str, Any]) -> str:
     return url
 
 
-def _end_with(parent_pid: int) -> None:
-    """Ends this process, and with it TensorBoard's data server, when the parent has ended or says so."""
+def _end_with(pids: tuple[int, ...]) -> None:
+    """Ends this process, and with it TensorBoard's data server, when one of them has ended or the parent says so."""
     watched = [sys.stdin.fileno()]
     if hasattr(os, "pidfd_open"):
-        try:
-            watched.append(os.pidfd_open(parent_pid))
-        except ProcessLookupError:  # it has ended already
-            os._exit(0)
-        except OSError:  # a container may forbid it: the pipe alone must do
-            pass
+        for pid in pids:
+            try:
+                watched.append(os.pidfd_open(pid))
+            except ProcessLookupError:  # it has ended already
+                os._exit(0)
+            except OSError:  # a container may forbid it: the pipe alone must do
+                pass
     select.select(watched, [], [])
     os._exit(0)
 

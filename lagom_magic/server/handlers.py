@@ -1,4 +1,4 @@
-"""What the extension answers over HTTP: the list of runs, deleting one, and steering one."""
+"""What the extension answers over HTTP: the list of runs, deleting one, steering one, and ending its TensorBoard."""
 
 from __future__ import annotations
 
@@ -48,7 +48,12 @@ def handlers(app: ServerApp) -> list[tuple[str, type[web.RequestHandler], dict[s
     base_url = app.web_app.settings["base_url"]
     return [
         (url_path_join(base_url, "lagom", name), handler, shared)
-        for name, handler in (("runs", RunsHandler), ("control", ControlHandler), ("view", ViewSocket))
+        for name, handler in (
+            ("runs", RunsHandler),
+            ("control", ControlHandler),
+            ("board", BoardHandler),
+            ("view", ViewSocket),
+        )
     ]
 
 
@@ -107,6 +112,18 @@ class ControlHandler(_Handler):
         self.finish({"text": text})
 
 
+class BoardHandler(_Handler):
+    """`lagom/board`"""
+
+    @web.authenticated
+    @authorized("execute", resource="kernels")  # type: ignore[untyped-decorator]
+    async def delete(self) -> None:
+        """Ends the TensorBoard that this server has started for a run."""
+        await self.off_loop(_stop_board, self.extension.places, self.get_query_argument("dir"))
+        self.set_status(204)
+        self.finish()
+
+
 def _runs_under(places: Places, under: str) -> list[dict[str, Any]]:
     return list_runs(places, places.folder(under))
 
@@ -117,6 +134,10 @@ def _delete(places: Places, text: str) -> None:
         raise StoreError(f"Run {folder.name} is alive; stop it before you delete it.")
     stop_board(folder)
     shutil.rmtree(folder)
+
+
+def _stop_board(places: Places, text: str) -> None:
+    stop_board(places.run_folder(text))
 
 
 def _control(places: Places, text: str, record: Any) -> str:

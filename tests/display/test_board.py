@@ -1,4 +1,4 @@
-"""TensorBoard as a process: started, shared, stopped, gone with its parent, and what it shows of a run."""
+"""TensorBoard as a process: started, shared, stopped, gone with its parent or driver, and what it shows of a run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +172,65 @@ def test_it_is_gone_when_its_parent_ends(run_dir: Path) -> None:
     pid, _ = done.stdout.split()
     with suppress(psutil.NoSuchProcess):
         assert psutil.wait_procs([psutil.Process(int(pid))], timeout=WAIT_S)[1] == []
+
+
+@pytest.fixture
+def driver() -> Iterator[subprocess.Popen[bytes]]:
+    """Another process, which may have driven a run."""
+    with subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"]) as process:
+        yield process
+        process.kill()
+
+
+def write_run_json(run_dir: Path, pid: Any, host: str | None = None, age_s: float = 0.0) -> None:
+    """As the driver's process writes it, some seconds ago."""
+    created_at = datetime.fromtimestamp(time.time() - age_s, UTC).isoformat(timespec="milliseconds")
+    document = {"created_at": created_at, "driver": {"host": host or socket.gethostname(), "pid": pid}}
+    (run_dir / "run.json").write_text(json.dumps(document))
+
+
+def watched_pids(board: Board) -> set[int]:
+    """The processes whose end the board's process waits for, as Linux tells."""
+    infos = Path(f"/proc/{board._process.pid}/fdinfo").iterdir()
+    lines = [line for info in infos for line in info.read_text().splitlines()]
+    return {int(line.split()[1]) for line in lines if line.startswith("Pid:")}
+
+
+def test_it_is_gone_when_the_runs_driver_was_killed_if_asked_for(
+    run_dir: Path, driver: subprocess.Popen[bytes]
+) -> None:
+    write_run_json(run_dir, driver.pid)
+    board = open_board(run_dir)
+    assert watched_pids(board) == {os.getpid()}
+    stop_board(run_dir)
+    board = open_board(run_dir, end_with_driver=True)
+    assert watched_pids(board) == {os.getpid(), driver.pid}
+    processes = tree(board)
+    driver.kill()
+    assert psutil.wait_procs(processes, timeout=WAIT_S)[1] == []
+    until(lambda: not processes[0].is_running())  # not even as a zombie of ours
+    again = open_board(run_dir, end_with_driver=True)  # of a past run
+    assert watched_pids(again) == {os.getpid()}
+    assert get(again, "data/runs") == []
+
+
+@pytest.mark.parametrize("other", [{"host": "elsewhere"}, {"age_s": 3600.0}], ids=["another host", "a later process"])
+def test_it_does_not_end_with_a_process_that_is_not_the_runs_driver(
+    run_dir: Path, driver: subprocess.Popen[bytes], other: dict[str, Any]
+) -> None:
+    write_run_json(run_dir, driver.pid, **other)
+    assert watched_pids(open_board(run_dir, end_with_driver=True)) == {os.getpid()}
+
+
+@pytest.mark.parametrize("pid", [-1, 0, 2**80, True, "1", None])
+def test_a_run_json_that_names_no_process_does_not_keep_it_from_starting(run_dir: Path, pid: Any) -> None:
+    write_run_json(run_dir, pid)
+    assert watched_pids(open_board(run_dir, end_with_driver=True)) == {os.getpid()}
+
+
+def test_the_driver_that_opens_it_is_its_parent(run_dir: Path) -> None:
+    write_run_json(run_dir, os.getpid())
+    assert watched_pids(open_board(run_dir, end_with_driver=True)) == {os.getpid()}
 
 
 def test_what_stops_it_from_starting_is_told(run_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -64,7 +65,8 @@ def relative(server: Server, folder: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("method", "name"), [("GET", "runs"), ("DELETE", "runs"), ("POST", "control"), ("GET", "view")]
+    ("method", "name"),
+    [("GET", "runs"), ("DELETE", "runs"), ("POST", "control"), ("DELETE", "board"), ("GET", "view")],
 )
 def test_without_the_token_nothing_is_answered(server: Server, living: LivingRun, method: str, name: str) -> None:
     status, body = server.ask(method, name, headers={}, dir=relative(server, living.folder))
@@ -88,7 +90,7 @@ def test_a_socket_from_another_site_is_refused(server: Server, living: LivingRun
     assert caught.value.status_code == 403
 
 
-@pytest.mark.parametrize(("method", "name"), [("DELETE", "runs"), ("POST", "control")])
+@pytest.mark.parametrize(("method", "name"), [("DELETE", "runs"), ("POST", "control"), ("DELETE", "board")])
 def test_what_changes_something_needs_the_xsrf_token_of_a_browser(
     server: Server, home: Path, method: str, name: str
 ) -> None:
@@ -123,7 +125,7 @@ def logged_in(server: Server) -> str:
     "folder", ["", ".", "..", "../..", "/", "/etc", "lagom_runs", "lagom_runs/../..", "nowhere", "a\0b", "~", "%2e%2e"]
 )
 def test_a_folder_that_holds_no_run_below_the_root_is_not_found(server: Server, home: Path, folder: str) -> None:
-    for method, name in (("DELETE", "runs"), ("POST", "control")):
+    for method, name in (("DELETE", "runs"), ("POST", "control"), ("DELETE", "board")):
         assert server.ask(method, name, {"action": "stop"}, dir=folder)[0] == 404
     with pytest.raises(websocket.WebSocketBadStatusException) as caught:
         websocket.create_connection(server.socket_url(folder, token=server.token), timeout=20)
@@ -137,6 +139,7 @@ def test_a_run_outside_of_the_root_is_not_found_by_any_way(server: Server, home:
     for folder in (str(outside), "lagom_runs/link", f"lagom_runs/digits/{outside.name}"):
         assert server.ask("DELETE", "runs", dir=folder)[0] == 404
         assert server.ask("POST", "control", {"action": "stop"}, dir=folder)[0] == 404
+        assert server.ask("DELETE", "board", dir=folder)[0] == 404
     assert server.ask("GET", "runs", under=str(tmp_path))[0] == 404
     assert server.ask("GET", "runs")[1] == {"runs": []}
     assert outside.is_dir()
@@ -309,6 +312,22 @@ def test_what_a_page_asks_is_answered_from_the_folder(server: Server, home: Path
         assert socket.ask("importance") == "importance needs 10 complete trials; this run has 3."
         assert "ended" in socket.ask("control", action="stop", trial_id=None)
         assert "cannot ask" in socket.ask("nonsense")
+
+
+def test_a_runs_tensorboard_is_started_once_and_ended(server: Server, home: Path) -> None:
+    past = run_on_disk(home)
+    folder = relative(server, past)
+    assert server.ask("DELETE", "board", dir=folder) == (204, "")  # there is none
+    with page_on(server, folder) as socket:
+        board = socket.ask("board")
+        assert socket.ask("board") == board
+    address = f"http://127.0.0.1:{board['port']}/"
+    with urllib.request.urlopen(address, timeout=20) as answer:
+        assert answer.status == 200
+    assert server.ask("DELETE", "board", dir=folder) == (204, "")
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(address, timeout=20)
+    assert past.is_dir()
 
 
 def test_importance_of_a_run_sums_to_one(server: Server, home: Path) -> None:

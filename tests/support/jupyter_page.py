@@ -234,6 +234,10 @@ class NotebookPage:
         prompt = self.page.locator(".jp-Notebook .jp-Cell").nth(index).locator(".jp-InputPrompt")
         return prompt.inner_text().strip() == "[*]:"
 
+    def change_kernel(self, method: str) -> None:
+        """Call a method of the notebook's session, such as 'restartKernel', and wait for its end."""
+        self.page.evaluate(f"method => {_PANEL}.sessionContext[method]()", method)
+
     def command(self, name: str) -> None:
         """Begin a command of the application, such as 'notebook:interrupt-kernel'."""
         self.page.evaluate("name => { void window.jupyterapp.commands.execute(name); }", name)

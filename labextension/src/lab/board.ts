@@ -1,16 +1,19 @@
 /**
  * TensorBoard of one run in a panel: asks for its port, then shows it through jupyter-server-proxy.
  *
- * The server's port may be another one after a restart, so it is asked for whenever the panel is made or reloaded.
- * Closing the panel leaves TensorBoard running, for it belongs to the run's kernel or to the server extension.
+ * The port may be another one after a restart, so it is asked for whenever the panel is made or reloaded. The server
+ * extension's TensorBoard ends with the run's kernel, and when its panel is closed; leaving the page closes no panel.
  */
 import type { IThemeManager } from '@jupyterlab/apputils';
 import { MainAreaWidget } from '@jupyterlab/apputils';
+import { ServerConnection } from '@jupyterlab/services';
+import type { Kernel } from '@jupyterlab/services';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { IFrame, launchIcon, refreshIcon, ToolbarButton } from '@jupyterlab/ui-components';
 import { PanelLayout, Widget } from '@lumino/widgets';
 
 import { sentence } from './actions';
+import { HttpError } from './client';
 import type { RunsClient } from './client';
 import { boardIcon } from './icons';
 import type { IRunTarget } from './notebookRuns';
@@ -22,14 +25,26 @@ export interface IBoardOptions {
   settings: LabSettings;
   themes: IThemeManager | null;
   trans: TranslationBundle;
+  /** With one of them TensorBoard may end. */
+  kernels: Pick<Kernel.IManager, 'runningChanged'>;
+  /** What to say when TensorBoard has ended. */
+  endedText: string;
   /** Start the run's TensorBoard when it is not there; resolves with its port. */
   askPort(dir: string): Promise<number>;
 }
 
+export interface IBoardPanelOptions extends Omit<IBoardOptions, 'endedText'> {
+  /** Whether a panel shows the run's TensorBoard. */
+  isOpen(dir: string): boolean;
+}
+
 /** The panel of one run's TensorBoard, with its toolbar. */
-export function createBoard(options: IBoardOptions): MainAreaWidget<Board> {
+export function createBoard(options: IBoardPanelOptions): MainAreaWidget<Board> {
   const { run, trans } = options;
-  const board = new Board(options);
+  const endedText = trans.__(
+    'TensorBoard has ended, as it does with the kernel of its run. Reload starts it again.'
+  );
+  const board = new Board({ ...options, endedText });
   const panel = new MainAreaWidget({ content: board });
   panel.addClass('lagom-BoardPanel');
   panel.title.label = trans.__('TensorBoard: %1', run.label);
@@ -48,13 +63,30 @@ export function createBoard(options: IBoardOptions): MainAreaWidget<Board> {
       onClick: () => board.openTab()
     })
   );
+  panel.disposed.connect(() => void endBoard(board, options));
   return panel;
+}
+
+/** End TensorBoard after its panel, also when it was still starting; not when the panel was opened again meanwhile. */
+async function endBoard(board: Board, { run, client, isOpen }: IBoardPanelOptions): Promise<void> {
+  await board.loaded;
+  if (isOpen(run.dir)) {
+    return;
+  }
+  try {
+    await client.stopBoard(run.dir);
+  } catch (reason) {
+    if (!(reason instanceof HttpError)) {
+      throw reason;
+    }
+    console.warn(`lagom: TensorBoard of ${run.dir} was not ended: ${reason.message}`);
+  }
 }
 
 export class Board extends Widget {
   constructor(private readonly _options: IBoardOptions) {
     super();
-    const { run, settings, themes, trans } = _options;
+    const { run, settings, themes, trans, kernels } = _options;
     this.addClass('lagom-Board');
     this._frame = new IFrame({
       sandbox: ['allow-scripts', 'allow-same-origin', 'allow-popups', 'allow-forms'],
@@ -69,6 +101,7 @@ export class Board extends Widget {
     layout.addWidget(this._frame);
     settings.changed.connect(this._follow, this);
     themes?.themeChanged.connect(this._follow, this);
+    kernels.runningChanged.connect(this._look, this);
     void this.load();
   }
 
@@ -80,9 +113,45 @@ export class Board extends Widget {
     return this._options.run.label;
   }
 
-  /** Ask for the port, and show what is there. */
-  async load(): Promise<void> {
+  /** Settles when nothing that was asked for is under way. */
+  get loaded(): Promise<void> {
+    return this._loaded;
+  }
+
+  /** Ask for the port, and show what is there; one after the other. */
+  load(): Promise<void> {
+    this._loaded = this._loaded.then(() => this._load());
+    return this._loaded;
+  }
+
+  /** The same page outside of JupyterLab. */
+  openTab(): void {
+    if (this._url !== null) {
+      window.open(this._address(this._url, ''), '_blank', 'noopener');
+    }
+  }
+
+  override dispose(): void {
+    this._options.settings.changed.disconnect(this._follow, this);
+    this._options.themes?.themeChanged.disconnect(this._follow, this);
+    this._options.kernels.runningChanged.disconnect(this._look, this);
+    super.dispose();
+  }
+
+  protected override onActivateRequest(): void {
+    this._element.focus();
+  }
+
+  protected override onAfterShow(): void {
+    this._look();
+  }
+
+  private async _load(): Promise<void> {
+    if (this.isDisposed) {
+      return;
+    }
     const { client, trans, run } = this._options;
+    this._url = null;
     this._say(trans.__('TensorBoard starts…'));
     try {
       const port = await this._options.askPort(run.dir);
@@ -106,21 +175,27 @@ export class Board extends Widget {
     }
   }
 
-  /** The same page outside of JupyterLab. */
-  openTab(): void {
-    if (this._url !== null) {
-      window.open(this._address(this._url, ''), '_blank', 'noopener');
+  private _look(): void {
+    if (this._url !== null && this.isVisible) {
+      void this._sayIfEnded(this._url);
     }
   }
 
-  override dispose(): void {
-    this._options.settings.changed.disconnect(this._follow, this);
-    this._options.themes?.themeChanged.disconnect(this._follow, this);
-    super.dispose();
-  }
-
-  protected override onActivateRequest(): void {
-    this._element.focus();
+  /** A page whose TensorBoard has ended looks alive and answers nothing. */
+  private async _sayIfEnded(url: string): Promise<void> {
+    let isThere: boolean;
+    try {
+      isThere = await this._options.client.answers(url);
+    } catch (reason) {
+      if (!(reason instanceof ServerConnection.NetworkError)) {
+        throw reason;
+      }
+      return; // the Jupyter server is out of reach, of which JupyterLab tells
+    }
+    if (!isThere && url === this._url) {
+      this._url = null;
+      this._say(this._options.endedText);
+    }
   }
 
   /** Show the page again in the other colours, at the place where it was. */
@@ -158,6 +233,8 @@ export class Board extends Widget {
   private readonly _frame: IFrame;
   private readonly _element: HTMLIFrameElement;
   private readonly _message = new Widget();
+  private _loaded: Promise<void> = Promise.resolve();
+  /** Where the page is that is shown; null while none is. */
   private _url: string | null = null;
   private _shown = '';
 }

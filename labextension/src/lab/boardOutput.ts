@@ -12,7 +12,7 @@ import { experimentOf } from './notebookRuns';
 import { BOARD_MIME_TYPE } from './tokens';
 import { isRecord } from '../model/json';
 
-export type IBoardOutputOptions = Omit<IBoardOptions, 'run' | 'askPort'>;
+export type IBoardOutputOptions = Omit<IBoardOptions, 'run' | 'askPort' | 'endedText'>;
 
 export class BoardOutput extends Widget implements IRenderMime.IRenderer {
   constructor(private readonly _options: IBoardOutputOptions) {
@@ -33,16 +33,18 @@ export class BoardOutput extends Widget implements IRenderMime.IRenderer {
       return;
     }
     const layout = this.layout as PanelLayout;
+    const endedText = trans.__(
+      'This TensorBoard has ended, or is out of reach of this page. Run the cell again.'
+    );
     layout.widgets.forEach(widget => widget.dispose());
     if (isThere) {
       const run = { dir, label: experimentOf(dir) };
-      layout.addWidget(new Board({ ...this._options, run, askPort: () => Promise.resolve(port) }));
+      const askPort = () => Promise.resolve(port);
+      layout.addWidget(new Board({ ...this._options, run, endedText, askPort }));
     } else {
       const message = new Widget();
       message.addClass('lagom-Board-message');
-      message.node.textContent = trans.__(
-        'This TensorBoard has ended, or is out of reach of this page. Run the cell again.'
-      );
+      message.node.textContent = endedText;
       layout.addWidget(message);
     }
   }

@@ -1,5 +1,6 @@
 /**
- * The HTTP requests of the server extension: list, delete and control runs. Used by the run list and the commands.
+ * The HTTP requests of the server extension: list, delete and control runs, and end their
+ * TensorBoards. Used by the run list, the commands and the TensorBoard panel.
  */
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
@@ -63,6 +64,11 @@ export class RunsClient {
     );
     const answer: unknown = await response.json();
     return isRecord(answer) && typeof answer.text === 'string' ? answer.text : '';
+  }
+
+  /** End the TensorBoard that the server has started for the run, if there is one. */
+  async stopBoard(dir: string): Promise<void> {
+    await this._request('board', { dir }, { method: 'DELETE' });
   }
 
   /** The address of a port of the server's machine behind jupyter-server-proxy; ends in a slash, as pages there need. */

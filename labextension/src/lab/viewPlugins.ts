@@ -18,6 +18,7 @@ import { askBoardPort } from './oneRequest';
 import { openPanel } from './openPanel';
 import { keepOutputsFresh } from './outputUpdates';
 import { RunRenderer } from './renderer';
+import { baseName } from './runInfo';
 import { createRunPanel } from './runPanel';
 import { RunTargets } from './targets';
 import { BOARD_MIME_TYPE, CommandId, IRunList, PluginId, RUN_MIME_TYPE } from './tokens';
@@ -105,16 +106,19 @@ export const board: JupyterFrontEndPlugin<void> = {
   ): void => {
     const trans = loadTexts(translator);
     const { client, settings } = list;
+    const { kernels } = app.serviceManager;
     const targets = new RunTargets(app, list, notebooks);
     const tracker = new WidgetTracker<ReturnType<typeof createBoard>>({ namespace: 'lagom-magic-board' });
     rendermime.addFactory(
       {
         safe: false,
         mimeTypes: [BOARD_MIME_TYPE],
-        createRenderer: () => new BoardOutput({ client, settings, themes, trans })
+        createRenderer: () => new BoardOutput({ client, settings, themes, trans, kernels })
       },
       RENDERER_RANK
     );
+    const isOpen = (dir: string): boolean =>
+      tracker.find(({ content }) => baseName(content.dir) === baseName(dir)) !== undefined;
     const askPort = (dir: string): Promise<number> => askBoardPort(dir, client.serverSettings);
     app.commands.addCommand(CommandId.openBoard, {
       label: trans.__('Open TensorBoard of the run'),
@@ -122,7 +126,7 @@ export const board: JupyterFrontEndPlugin<void> = {
       describedBy: RUN_ARGUMENTS,
       execute: args =>
         openPanel(app, labShell, tracker, targets.named(args), run =>
-          createBoard({ run, client, settings, themes, trans, askPort })
+          createBoard({ run, client, settings, themes, trans, kernels, askPort, isOpen })
         )
     });
     void restorer?.restore(tracker, {

@@ -18,6 +18,12 @@ test('a run is deleted by its folder', async () => {
   expect(server.requests).toEqual(['DELETE /user/x/lagom/runs?dir=lagom_runs%2Fa%20b%2Fx']);
 });
 
+test("a run's TensorBoard is ended by the run's folder", async () => {
+  server.answer = () => ({ status: 204 });
+  await client.stopBoard('lagom_runs/a b/x');
+  expect(server.requests).toEqual(['DELETE /user/x/lagom/board?dir=lagom_runs%2Fa%20b%2Fx']);
+});
+
 test("a refusal has the server's sentence and its status", async () => {
   server.answer = () => ({ status: 409, body: { message: 'The run is live: stop it first.' } });
   const refusal = client.remove('x');
