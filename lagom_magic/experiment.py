@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lagom_magic.errors import ConfigError, LagomError, NotThereYetError, RunError, RunFailed, RunStopped
 from lagom_magic.run import Run
-from lagom_magic.spec.config import BaseConfig, OptimizationConfig
+from lagom_magic.spec.config import BaseConfig, OptimizationConfig, TfDistributedConfig, TorchDistributedConfig
 
 if TYPE_CHECKING:
     from lagom_magic.cluster.interrupts import Interrupts
@@ -113,6 +113,7 @@ def launch(
     source: str | None = None,
     notebook_dir: Path | None = None,
     make_launcher: MakeLauncher | None = None,
+    resumed: Run | None = None,
 ) -> Run:
     """`lagom` with what only a notebook knows.
 
@@ -124,12 +125,15 @@ def launch(
         source: the cell's text, kept as source.py; None = the function's own source.
         notebook_dir: where relative paths begin; None = the working directory.
         make_launcher: who starts workers; None = Spark.
+        resumed: the training that this one goes on with, from its last checkpoint.
 
     Raises:
         As `lagom`.
     """
-    if type(config) not in (BaseConfig, OptimizationConfig):
-        raise NotThereYetError(f"{type(config).__name__} is not there yet; this version has %%lagom hpo and run.")
+    if type(config) not in (BaseConfig, OptimizationConfig, TorchDistributedConfig, TfDistributedConfig):
+        raise NotThereYetError(
+            f"{type(config).__name__} is not there yet; this version has %%lagom hpo, train and run."
+        )
     with ExitStack() as stack:
         stack.enter_context(_current.claim())
         try:
@@ -137,7 +141,7 @@ def launch(
             from lagom_magic.launching import Launching
 
             launching = Launching(
-                train_fn, config, source or _source_of(train_fn), notebook_dir or Path.cwd(), make_launcher
+                train_fn, config, source or _source_of(train_fn), notebook_dir or Path.cwd(), make_launcher, resumed
             )
             launching.open_cluster(ui)
             interrupts = stack.enter_context(held_interrupts())

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, cast
 from lagom_magic.driver.driver import START_TIMEOUT_S, Driver
 from lagom_magic.driver.launcher import Launcher
 from lagom_magic.driver.plan import RunPlan
-from lagom_magic.errors import ConfigError, StoreError
+from lagom_magic.errors import ClusterError, ConfigError, StoreError
 from lagom_magic.run import Run, stored_importances
 from lagom_magic.search.base import Direction
 from lagom_magic.search.factory import Search, make_search
 from lagom_magic.search.promotion_sampler import PromotionSampler
-from lagom_magic.spec.config import BaseConfig, OptimizationConfig
+from lagom_magic.spec.config import BaseConfig, DistributedConfig, OptimizationConfig
 from lagom_magic.spec.duration import ALLOWED, seconds
 from lagom_magic.spec.inspection import FunctionPlan, plan_function
 from lagom_magic.spec.space_json import space_to_json
@@ -51,6 +51,7 @@ class Launching:
         source: str,
         notebook_dir: Path,
         make_launcher: MakeLauncher | None = None,
+        resumed: Run | None = None,
     ) -> None:
         """Check everything that the user gave.
 
@@ -63,6 +64,7 @@ class Launching:
         self._source = source
         self._notebook_dir = notebook_dir.resolve()
         self._make_launcher = make_launcher
+        self._checkpoint = None if resumed is None else _checkpoint_of(resumed, config)
         self._train_fn = train_fn
         self._fn_name = str(getattr(train_fn, "__name__", type(train_fn).__name__))
         plan = plan_function(train_fn, config)
@@ -71,7 +73,12 @@ class Launching:
         self._session: SessionInfo | None = None
         self._publisher: Publisher | None = None
         self._kit, self._notes = prepare_kit(
-            self._plan.payload(), self._notebook_dir, config.py_files, config.files, is_local=self._will_be_local()
+            self._plan.payload(),
+            self._notebook_dir,
+            config.py_files,
+            config.files,
+            is_local=self._will_be_local(),
+            distribution=config.distribution() if isinstance(config, DistributedConfig) else None,
         )
         self._n_workers = config.workers or os.cpu_count() or 1
         n_points = self._search.sampler.n_trials or 0
@@ -112,6 +119,8 @@ class Launching:
         slots = count_slots(self._session.context, config.gpus_per_worker)
         wanted = config.workers or max(1, slots)
         if self._session.is_local and 0 < slots < wanted:
+            if self._kind == "train":
+                raise ClusterError(_no_gang(self._session, slots, wanted, of_gpus=bool(config.gpus_per_worker)))
             self._notes += (_few_slots(self._session, slots, wanted, of_gpus=bool(config.gpus_per_worker)),)
             wanted = slots
         self._n_workers = wanted
@@ -121,6 +130,8 @@ class Launching:
         notices = _Notices(self._notes)
         store = RunStore.create(default_home(), self._experiment_name(), self._document(), self._source, notices)
         try:
+            if self._checkpoint is not None:
+                notices(f"going on from the checkpoint of run {self._checkpoint.parents[3].name}.")
             driver = self._driver(store)
             run = Run(store.layout.root, driver)
             display = _display_of(run, self._publisher)
@@ -141,7 +152,8 @@ class Launching:
     def _driver(self, store: RunStore) -> Driver:
         config = self._config
         n_trials = self._n_trials()
-        n_workers = min(self._n_workers, n_trials)
+        is_training = self._kind == "train"
+        n_workers = self._n_workers if is_training else min(self._n_workers, n_trials)
         plan = RunPlan(
             run_id=store.run_id,
             experiment=self._experiment_name(),
@@ -158,6 +170,9 @@ class Launching:
             pruner=self._search.pruner_name,
             hparam_names=tuple(self._plan.space),
             fixed_hparams=self._plan.fixed_hparams,
+            world_size=n_workers if is_training else 1,
+            checkpoint=None if self._checkpoint is None else store.adopt_checkpoint(self._checkpoint),
+            averages_metrics=isinstance(config, DistributedConfig) and config.average_metrics,
         )
         return Driver(
             plan,
@@ -172,6 +187,8 @@ class Launching:
 
     @property
     def _kind(self) -> str:
+        if isinstance(self._config, DistributedConfig):
+            return "train"
         return "hpo" if isinstance(self._config, OptimizationConfig) else "run"
 
     def _n_trials(self) -> int:
@@ -220,7 +237,38 @@ class Launching:
         }
 
 
+def _checkpoint_of(run: Run, config: BaseConfig) -> Path:
+    """What a training goes on from.
+
+    Raises:
+        ConfigError: when there is nothing, or it is no training.
+    """
+    if not isinstance(config, DistributedConfig):
+        raise ConfigError("--resume goes on with a training (%%lagom train); a search is not resumed yet.")
+    if run.is_alive:
+        raise ConfigError(f"run {run.id} (--resume) is alive. Stop it first: %lagom stop {run.id}")
+    trials = run.trials
+    checkpoint = trials[0].checkpoint if trials else None
+    if checkpoint is None:
+        raise ConfigError(
+            f"run {run.id} (--resume) kept no checkpoint to go on from. The function keeps one with "
+            "reporter.checkpoint(model=model, optimizer=optimizer, epoch=epoch) and takes it up with reporter.restore."
+        )
+    return checkpoint
+
+
+def _no_gang(session: SessionInfo, slots: int, wanted: int, of_gpus: bool) -> str:
+    what, fix = _shortage(session, slots, of_gpus)
+    return f"a training on {wanted} workers needs {wanted} slots at once, and {what} than {slots}: {fix}."
+
+
 def _few_slots(session: SessionInfo, slots: int, wanted: int, of_gpus: bool) -> str:
+    what, fix = _shortage(session, slots, of_gpus)
+    return f"running on {slots} of {wanted} workers: {what} ({fix})."
+
+
+def _shortage(session: SessionInfo, slots: int, of_gpus: bool) -> tuple[str, str]:
+    """What is short, and what to do."""
     if of_gpus:
         more = "a session with more GPUs"
     elif session.is_ours:
@@ -228,8 +276,7 @@ def _few_slots(session: SessionInfo, slots: int, wanted: int, of_gpus: bool) -> 
     else:
         more = "a session with more cores"
     what = "slots for that share of GPUs" if of_gpus else "slots for them" if session.is_ours else "slots"
-    what = f"{session.master} has no more {what}"
-    return f"running on {slots} of {wanted} workers: {what} (use --workers {slots}, or {more})."
+    return f"{session.master} has no more {what}", f"use --workers {slots}, or {more}"
 
 
 def _search_of(plan: FunctionPlan, config: BaseConfig) -> Search:

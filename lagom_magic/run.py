@@ -35,6 +35,10 @@ class LiveOutcome(Protocol):
     def crash(self) -> BaseException | None: ...
 
 
+#: What a returned model is saved as, see `worker/result.py`, and the first of several trained together.
+_MODEL_FILES = ("model.pt", "model.keras", "model.pkl", "model.ubj", "model_0.pt")
+
+
 class LiveRun(Protocol):
     """The driver of a run in this process."""
 
@@ -100,6 +104,17 @@ class Trial:
             for path in sorted(root.rglob("*"))
             if path.is_file() and not (path.name.startswith(".") and path.name.endswith(".part"))
         }
+
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The newest file that `reporter.checkpoint` has kept, of this attempt or an earlier one; None without one."""
+        for attempt in range(self.attempt, 0, -1):
+            folder = self.dir.parent / RunLayout.trial_name(self.id, attempt) / "checkpoint"
+            kept = sorted(path for path in folder.glob("*") if not path.name.startswith("."))
+            if kept:
+                return kept[-1]
+        return None
 
 
 def stored_importances(run_dir: Path) -> dict[str, float]:
@@ -210,9 +225,39 @@ class Run(Mapping[str, Any]):
     def result(self) -> dict[str, Any]:
         """Maggy's result as a plain dict; of a single tracked call, what it returned."""
         view = self.view
-        if view.header is not None and view.header.kind == "run" and 0 in view.trials:
+        if view.header is not None and view.header.kind != "hpo" and 0 in view.trials:
             return {**view.trials[0].metrics, **view.trials[0].values}
         return result_of(view)
+
+    @property
+    def model_path(self) -> Path | None:
+        """The model of the best trial, or of the only one: the file that it was saved as; None without one."""
+        trials = self.trials
+        trial = self.best or (trials[0] if len(trials) == 1 else None)
+        if trial is None:
+            return None
+        return next((path for path in trial.artifacts.values() if path.name in _MODEL_FILES), None)
+
+    def load_model(self, model: Any = None) -> Any:
+        """The model at `model_path`.
+
+        Args:
+            model: of PyTorch, a class, a factory, or an object that takes the weights in; None gives the weights
+                alone, as a state dict on the CPU. Keras' models and scikit-learn's need none.
+
+        Raises:
+            StoreError: when the run has no model.
+            ConfigError: when its framework is not installed here.
+        """
+        path = self.model_path
+        if path is None:
+            raise StoreError(
+                f"run {self.id} has no model: let the training function return it, such as "
+                "return {'accuracy': accuracy, 'model': model}."
+            )
+        from lagom_magic.trained import load_model
+
+        return load_model(path, model)
 
     @property
     def study(self) -> optuna.Study:

@@ -46,7 +46,7 @@ ONLY_IN = {
     "optuna": {"search"},
     "cloudpickle": {"cluster", "worker", "spec"},
     "tensorboard": {"store", "display"},
-    "torch": {"worker"},
+    "torch": {"worker", "trained"},
     "tensorflow": {"worker"},
 }
 

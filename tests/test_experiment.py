@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lagom_magic import Float, Int, OptimizationConfig, Searchspace, TorchDistributedConfig, experiment
+from lagom_magic import AblationConfig, Float, Int, OptimizationConfig, Searchspace, experiment
 from lagom_magic.cluster.process import ProcessLauncher
 from lagom_magic.errors import ConfigError, NotThereYetError, RunFailed, RunStopped
 from lagom_magic.experiment import current_run, launch
@@ -237,8 +237,8 @@ def test_nothing_starts_for_what_cannot_work(run_here: Launch, tmp_path: Path) -
 
 
 def test_what_is_not_there_yet_says_so(run_here: Launch) -> None:
-    with pytest.raises(NotThereYetError, match="TorchDistributedConfig"):
-        run_here(quadratic, TorchDistributedConfig())
+    with pytest.raises(NotThereYetError, match="AblationConfig"):
+        run_here(quadratic, AblationConfig())
 
 
 def test_keywords_make_the_config() -> None:

@@ -32,6 +32,7 @@ class WorkerKit:
         user_code_zip: the user's own modules, and files for the working directory.
         notebook_dir: the notebook's folder, absolute.
         session_path: what workers add to the end of sys.path.
+        distribution: settings of a training on several workers at once; None = each works alone.
     """
 
     bootstrap_source: str
@@ -40,6 +41,7 @@ class WorkerKit:
     user_code_zip: bytes
     notebook_dir: str
     session_path: tuple[str, ...] = ()
+    distribution: dict[str, Any] | None = None
 
     def shared(self) -> dict[str, Any]:
         """The part of `run_worker`'s argument that is the same for all workers, and the bootstrap itself."""

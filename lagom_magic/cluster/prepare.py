@@ -20,6 +20,7 @@ def prepare_kit(
     files: Sequence[str] = (),
     *,
     is_local: bool,
+    distribution: dict[str, Any] | None = None,
 ) -> tuple[WorkerKit, tuple[str, ...]]:
     """Everything that workers get, and notes that a person should read.
 
@@ -29,6 +30,7 @@ def prepare_kit(
         py_files: of `--py-files`.
         files: of `--files`.
         is_local: whether workers run on this machine, where they also get what was added to sys.path.
+        distribution: of a training on several workers at once.
 
     Raises:
         ConfigError: for what cannot be pickled or found.
@@ -45,5 +47,6 @@ def prepare_kit(
         user_code_zip=code.zip(),
         notebook_dir=str(notebook_dir.resolve()),
         session_path=path_additions(sys.path, notebook_dir) if is_local else (),
+        distribution=distribution,
     )
     return kit, pickled.notes

@@ -122,7 +122,7 @@ def settings_line(view: RunView) -> str:
     if view.header is None:
         return ""
     pruner = view.header.pruner if view.header.pruner not in ("", "none") else ""
-    sampler = view.header.sampler if view.header.kind != "run" else ""  # a single call samples nothing
+    sampler = view.header.sampler if view.header.kind == "hpo" else ""  # a single call samples nothing
     seed = f"seed {view.header.seed}" if view.header.seed is not None else "no seed"
     return " · ".join(one_line(part, NAME_LIMIT) for part in (sampler, pruner, seed) if part)
 

@@ -27,7 +27,7 @@ from lagom_magic.driver.roster import Member, Roster, read_hello
 from lagom_magic.driver.state import DriverState
 from lagom_magic.errors import StoreError
 from lagom_magic.events import commands, facts
-from lagom_magic.rpc.codec import encode_messages
+from lagom_magic.rpc.codec import MAX_CHUNK_BYTES, encode_messages
 from lagom_magic.rpc.server import Connection, Server
 from lagom_magic.rpc.tls import make_certificate
 from lagom_magic.search.base import Answer, Pruner, Sampler, Suggestion
@@ -50,7 +50,7 @@ DRAIN_PATIENCE_S = 20.0
 _CLOSE_TIMEOUT_S = 0.6
 _LAUNCHER_TIMEOUT_S = 5.0
 
-_WORKER_FACTS = (facts.MetricReported, facts.TrialEnded, facts.Noticed)
+_WORKER_FACTS = (facts.MetricReported, facts.TrialEnded, facts.RankReady, facts.Noticed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +273,8 @@ class Driver:
             raise ValueError(f"{kind!r} before hello")
         elif kind == "goodbye":
             member.has_left = True
+        elif kind == "fetch":
+            self._send_piece(member, message)
         else:
             member.last_seen_s = self._loop.time()
             if kind != "heartbeat" and self._roster.is_live(member):
@@ -309,6 +311,23 @@ class Driver:
             self._loop.call_later(SHORTAGE_NOTICE_S, self._on_shortage)
         self._inbox.append(member.registered)
 
+    def _send_piece(self, member: Member, message: dict[str, Any]) -> None:
+        """Answers a worker that fetches the checkpoint of the trial that it runs."""
+        trial = self._state.trials.get(message["trial_id"]) if isinstance(message.get("trial_id"), int) else None
+        checkpoint = None if trial is None else trial.checkpoint
+        offset = message.get("offset")
+        wanted = tuple(message.get(name) for name in ("trial_id", "attempt", "path"))
+        if checkpoint is None or wanted != (checkpoint.trial_id, checkpoint.attempt, checkpoint.path):
+            raise ValueError(f"it fetches {wanted!r}, which is no checkpoint of its trial")
+        if type(offset) is not int or offset < 0:
+            raise ValueError(f"it fetches from byte {offset!r}")
+        header: dict[str, Any] = {"type": "piece", "offset": offset}
+        try:
+            data = self._store.read_piece(checkpoint, offset, MAX_CHUNK_BYTES)
+        except OSError as error:
+            header["error"], data = str(error.strerror or error), b""
+        member.connection.send_blob(header, data)
+
     def on_blob(self, connection: Connection, header: dict[str, Any], data: bytes) -> None:
         """Captured output, or a piece of a file."""
         member: Member | None = connection.worker
@@ -324,6 +343,7 @@ class Driver:
                     header.get("attempt", 1),
                     data,
                     header.get("console", True),
+                    self._state.slots[worker_id].rank,
                 )
             elif header.get("type") == "file":
                 self._on_chunk(member, header, data)
@@ -382,14 +402,23 @@ class Driver:
     # timers
 
     def _on_start_timeout(self) -> None:
-        if self._state.state is facts.RunState.STARTING:
+        if self._state.state is facts.RunState.STARTING and self._plan.world_size == 1:
             what = f"no worker came within {self._start_timeout_s:g} s."
             self._with_shortage(lambda shortage: inputs.ClusterUnfit(f"{what} {shortage}".strip()))
+
+    def _await_gang(self) -> None:
+        """Starts the clock of a trial that cannot begin before several workers are there and ready."""
+        self._loop.call_later(self._start_timeout_s, self._on_gang_timeout, self._state.n_gang_starts)
+
+    def _on_gang_timeout(self, n_starts: int) -> None:
+        if not self._ended.done() and self._state.is_gang_incomplete(n_starts):
+            self._with_shortage(lambda shortage: inputs.GangIncomplete(self._start_timeout_s, shortage))
 
     def _on_shortage(self) -> None:
         n_here = sum(1 for _ in self._roster)
         if 0 < n_here < self._plan.n_workers and not self._ended.done():
-            what = f"running on {n_here} of {self._plan.n_workers} workers."
+            is_gang = self._plan.world_size > 1
+            what = f"{'waiting with' if is_gang else 'running on'} {n_here} of {self._plan.n_workers} workers."
             self._with_shortage(lambda shortage: inputs.SlotsShort(f"{what} {shortage}".strip()))
 
     def _with_shortage(self, tell: Callable[[str], inputs.Input]) -> None:
@@ -432,7 +461,9 @@ class Driver:
             match order:
                 case commands.Record(fact=fact):
                     self._store.record(fact, time.time())
-                case commands.StartTrial() | commands.PruneTrial():
+                    if isinstance(fact, (facts.RunStarted, facts.TrialRequeued)) and self._plan.world_size > 1:
+                        self._await_gang()
+                case commands.StartTrial() | commands.Meet() | commands.PruneTrial():
                     self._send(order)
                 case commands.StopTrial() | commands.ShutDownWorker():
                     self._send(order)

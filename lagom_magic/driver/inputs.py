@@ -55,6 +55,14 @@ class ClusterUnfit:
 
 
 @dataclass(frozen=True, slots=True)
+class GangIncomplete:
+    """A trial of several workers still waits, for workers or for ranks to get ready, when its time for that is up."""
+
+    timeout_s: float
+    shortage: str
+
+
+@dataclass(frozen=True, slots=True)
 class SlotsShort:
     """Some workers have registered and, a while later, others still wait for a slot."""
 
@@ -101,6 +109,7 @@ Input = (
     | WorkerLeft
     | WorkerExited
     | ClusterUnfit
+    | GangIncomplete
     | SlotsShort
     | StopRequested
     | PruneRequested

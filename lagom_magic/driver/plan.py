@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from lagom_magic.events.facts import FileStored
 from lagom_magic.search.base import Direction
 
 
@@ -22,6 +23,9 @@ class RunPlan:
         retries: how often a FAILED trial runs again.
         max_failures: how many FAILED trials the run bears; None = all but the last.
         fixed_hparams: values that every trial gets beside the suggested ones.
+        world_size: how many workers run each trial together, from 1 to `n_workers`.
+        checkpoint: what an earlier run's training kept, copied into this run, to go on from; None = from the beginning.
+        averages_metrics: whether reports of ranks count as their mean, or rank 0's alone.
     """
 
     run_id: str
@@ -39,3 +43,6 @@ class RunPlan:
     pruner: str = "none"
     hparam_names: tuple[str, ...] = ()
     fixed_hparams: dict[str, Any] = field(default_factory=dict)
+    world_size: int = 1
+    checkpoint: FileStored | None = None
+    averages_metrics: bool = False

@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 
 from lagom_magic.driver import inputs
+from lagom_magic.driver.gang import Gang, Seat
 from lagom_magic.driver.judge import doubt_of_direction, judge, reported_value
 from lagom_magic.driver.plan import RunPlan
 from lagom_magic.events import commands, facts
@@ -38,16 +39,23 @@ class _Trial:
     is_pruned: bool = False
     #: The sampler was told how it ended; after a retry it is told again.
     is_told: bool = False
+    #: The newest that it has kept.
+    checkpoint: facts.FileStored | None = None
+    #: Of its attempt that runs on several workers; `worker_id` then holds rank 0.
+    gang: Gang | None = None
     last_report: Metrics = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class _Slot:
     incarnation: int = 1
+    host: str = ""
     is_registered: bool = False
     is_gone: bool = False
     n_restarts: int = 0
     trial_id: int | None = None
+    #: Of its trial, the last one too; None = one that it runs alone.
+    rank: int | None = None
 
 
 class DriverState:
@@ -83,12 +91,27 @@ class DriverState:
         #: Set once the run goes towards its end: its final state and why.
         self._ending: tuple[RunState, str] | None = None
         self._is_draining = False
+        #: How often workers were awaited for a trial that needs several: at the start, and when it is requeued.
+        self.n_gang_starts = 1
         self.state = RunState.STARTING
 
     @property
     def reason(self) -> str:
         """Why the run ended, or is about to; '' for a plain end."""
         return self._ending[1] if self._ending else ""
+
+    def is_gang_incomplete(self, n_starts: int) -> bool:
+        """Whether a trial of several workers still waits to begin, as it did when `n_gang_starts` was `n_starts`."""
+        if self._plan.world_size == 1 or self._ending or n_starts != self.n_gang_starts:
+            return False
+        gang = self._running_gang()
+        return self._n_registered() < self._plan.world_size if gang is None else not gang.is_met
+
+    def _running_gang(self) -> Gang | None:
+        return next((t.gang for t in self.trials.values() if t.state is TrialState.RUNNING), None)
+
+    def _n_registered(self) -> int:
+        return sum(slot.is_registered for slot in self.slots.values())
 
     @property
     def ending_state(self) -> RunState | None:
@@ -126,8 +149,13 @@ class DriverState:
                 return self._on_report(event)
             case facts.TrialEnded():
                 return self._on_trial_ended(event)
+            case facts.RankReady():
+                return self._on_rank_ready(event)
             case facts.FileStored():
                 self._files_due.discard((event.trial_id, event.attempt, event.path))
+                trial = self.trials.get(event.trial_id)
+                if trial is not None and event.path.startswith(facts.CHECKPOINTS) and event.attempt == trial.attempt:
+                    trial.checkpoint = event
                 return [commands.Record(event)]
             case facts.Noticed():
                 return [commands.Record(event)]
@@ -153,6 +181,8 @@ class DriverState:
                 return self._on_exited(event)
             case inputs.ClusterUnfit(reason=reason):
                 return self._begin_end(RunState.FAILED, reason)
+            case inputs.GangIncomplete():
+                return self._on_gang_incomplete(event)
             case inputs.SlotsShort(shortage=shortage):
                 return [commands.Record(facts.Noticed(shortage))]
             case inputs.StopRequested(reason=reason):
@@ -173,7 +203,7 @@ class DriverState:
         self._is_asking = False
         self._ask_cost_s = event.cost_s
         hparams = {**self._plan.fixed_hparams, **event.suggestion.hparams}
-        self.trials[event.trial_id] = _Trial(hparams, event.suggestion.budget)
+        self.trials[event.trial_id] = _Trial(hparams, event.suggestion.budget, checkpoint=self._plan.checkpoint)
         if self._ending:  # never started: it leaves no trace
             self.trials[event.trial_id].state = TrialState.STOPPED
             self._n_final += 1
@@ -185,6 +215,11 @@ class DriverState:
         trial = self._running(event.trial_id, event.attempt, event.worker_id)
         if trial is None:
             return []
+        if trial.gang is not None:
+            merged = trial.gang.merged(event.worker_id, event.metrics)
+            if merged is None:
+                return []
+            event = replace(event, worker_id=trial.worker_id, metrics=merged)
         trial.last_report = event.metrics
         result: list[Command] = [commands.Record(event)]
         value = reported_value(event.metrics, self._metric_name)
@@ -194,16 +229,23 @@ class DriverState:
             trial.is_pruned = self._pruner.report(event.trial_id, event.step, value)
         except Exception as error:  # a pruner of the user's may raise anything: the run ends with its message
             return [*result, *self._begin_end(RunState.FAILED, f"the pruner failed: {type(error).__name__}: {error}")]
-        if trial.is_pruned:
-            result.append(commands.PruneTrial(trial.worker_id, event.trial_id, event.attempt))
-        return result
+        return [*result, *(self._prune(event.trial_id, trial) if trial.is_pruned else [])]
+
+    def _prune(self, trial_id: int, trial: _Trial) -> list[Command]:
+        return [commands.PruneTrial(worker_id, trial_id, trial.attempt) for worker_id in _workers_of(trial)]
 
     def _on_trial_ended(self, event: TrialEnded) -> list[Command]:
         trial = self._running(event.trial_id, event.attempt, event.worker_id)
         if trial is None:
             return []
-        self.slots[trial.worker_id].trial_id = None
+        self.slots[event.worker_id].trial_id = None
         self._files_due.update((event.trial_id, event.attempt, path) for path in event.files)
+        if trial.gang is not None:
+            return self._on_rank_gone(event.trial_id, trial, trial.gang, event)
+        return self._on_outcome(event, trial)
+
+    def _on_outcome(self, event: TrialEnded, trial: _Trial) -> list[Command]:
+        """An attempt has ended, with all its ranks."""
         known_metric = self._metric_name
         event, run_error = self._judged(event, trial)
         self._learn_duration(event.duration_s)
@@ -265,6 +307,8 @@ class DriverState:
         trial.state = TrialState.WAITING
         trial.is_pruned = False
         trial.last_report = {}
+        trial.gang = None
+        self.n_gang_starts += 1
         self._waiting.appendleft(trial_id)
         self._pruner.restart(trial_id)
         return [commands.Record(facts.TrialRequeued(trial_id, trial.attempt, reason))]
@@ -278,7 +322,7 @@ class DriverState:
         if trial.is_pruned:
             return []
         trial.is_pruned = True
-        return [commands.PruneTrial(trial.worker_id, trial_id, trial.attempt)]
+        return self._prune(trial_id, trial)
 
     def _on_retry_requested(self, trial_id: int) -> list[Command]:
         trial = self.trials.get(trial_id)
@@ -301,7 +345,7 @@ class DriverState:
         trial = self.trials.get(trial_id)
         if trial is None or trial.state is not TrialState.RUNNING:
             return None
-        return trial if (trial.attempt, trial.worker_id) == (attempt, worker_id) else None
+        return trial if trial.attempt == attempt and self.slots[worker_id].trial_id == trial_id else None
 
     def _learn_duration(self, duration_s: float) -> None:
         mean = self._mean_duration_s
@@ -314,6 +358,7 @@ class DriverState:
         slot.is_registered = True
         slot.is_gone = False
         slot.incarnation = event.incarnation
+        slot.host = event.host
         if self.state is RunState.STARTING:
             self.state = RunState.RUNNING
         result: list[Command] = [commands.Record(event)]
@@ -328,9 +373,53 @@ class DriverState:
         slot.is_registered = False
         result: list[Command] = [commands.Record(event)]
         trial_id, slot.trial_id = slot.trial_id, None
-        if trial_id is not None:
-            result += self._on_trial_lost(trial_id, event)
+        if trial_id is None:
+            return result
+        trial = self.trials[trial_id]
+        if trial.gang is not None:
+            return [*result, *self._on_rank_gone(trial_id, trial, trial.gang, event)]
+        return [*result, *self._on_trial_lost(trial_id, event)]
+
+    # the ranks of a trial
+
+    def _on_rank_ready(self, event: facts.RankReady) -> list[Command]:
+        trial = self._running(event.trial_id, event.attempt, event.worker_id)
+        if trial is None or trial.gang is None:
+            return []
+        addresses = trial.gang.ready(event.worker_id, event.address)
+        result: list[Command] = [commands.Record(event)]
+        if addresses is not None:
+            result += [
+                commands.Meet(worker_id, event.trial_id, event.attempt, addresses) for worker_id in _workers_of(trial)
+            ]
         return result
+
+    def _on_rank_gone(
+        self, trial_id: int, trial: _Trial, gang: Gang, how: TrialEnded | facts.WorkerLost
+    ) -> list[Command]:
+        """One rank has ended or is lost: the others cannot go on without it, unless it came to its end."""
+        result: list[Command] = [
+            commands.StopTrial(seat.worker_id, trial_id, trial.attempt) for seat in gang.end(how.worker_id, how)
+        ]
+        if not gang.is_over:
+            return result
+        outcome = gang.outcome()
+        if isinstance(outcome, facts.WorkerLost):
+            return [*result, *self._on_trial_lost(trial_id, outcome)]
+        return [*result, *self._on_outcome(outcome, trial)]
+
+    def _on_gang_incomplete(self, event: inputs.GangIncomplete) -> list[Command]:
+        if not self.is_gang_incomplete(self.n_gang_starts):  # the last has come meanwhile
+            return []
+        gang = self._running_gang()
+        if gang is None:
+            who = f"{self._n_registered()} of the {self._plan.world_size} workers that train together"
+            what = f"{who} came within {event.timeout_s:g} s."
+        else:
+            what = f"{', '.join(gang.missing)} did not get ready within {event.timeout_s:g} s."
+        return self._begin_end(RunState.FAILED, f"{what} {event.shortage}".strip())
+
+    # lost workers
 
     def _on_trial_lost(self, trial_id: int, event: facts.WorkerLost) -> list[Command]:
         trial = self.trials[trial_id]
@@ -371,11 +460,11 @@ class DriverState:
         return result
 
     def _check_anyone_left(self, reason: str) -> list[Command]:
-        if self._ending or not all(slot.is_gone for slot in self.slots.values()):
+        n_left = sum(not slot.is_gone for slot in self.slots.values())
+        if self._ending or n_left >= self._plan.world_size:
             return []
-        return self._begin_end(
-            RunState.FAILED, f"every worker was lost {1 + MAX_RESTARTS} times; the last reason: {reason}"
-        )
+        who = "every worker" if n_left == 0 else "a worker of those that train together"
+        return self._begin_end(RunState.FAILED, f"{who} was lost {1 + MAX_RESTARTS} times; the last reason: {reason}")
 
     # the end
 
@@ -393,10 +482,9 @@ class DriverState:
             else:
                 trial.state = TrialState.STOPPED
                 self._n_final += 1
-        for slot in self.slots.values():
+        for worker_id, slot in self.slots.items():
             if slot.trial_id is not None:
-                trial = self.trials[slot.trial_id]
-                result.append(commands.StopTrial(trial.worker_id, slot.trial_id, trial.attempt))
+                result.append(commands.StopTrial(worker_id, slot.trial_id, self.trials[slot.trial_id].attempt))
         return result
 
     def _on_time_is_up(self, timeout_s: float) -> list[Command]:
@@ -409,7 +497,7 @@ class DriverState:
         result: list[Command] = []
         for slot in self.slots.values():
             trial_id, slot.trial_id = slot.trial_id, None
-            if trial_id is not None:
+            if trial_id is not None and not self.trials[trial_id].state.is_final:
                 result += self._end_here(trial_id, self.trials[trial_id], TrialState.STOPPED, None)
             slot.is_registered = False
         return result
@@ -432,25 +520,46 @@ class DriverState:
         return result
 
     def _assign(self) -> list[Command]:
+        if not self._waiting:
+            return []
         result: list[Command] = []
-        for worker_id, slot in self.slots.items():
-            if not self._waiting:
-                break
-            if slot.is_registered and slot.trial_id is None:
-                result += self._start_trial(worker_id, slot)
+        world_size = self._plan.world_size
+        idle = [w for w, slot in self.slots.items() if slot.is_registered and slot.trial_id is None]
+        for begin in range(0, len(idle) - world_size + 1, world_size):
+            if self._waiting:
+                result += self._start_trial(idle[begin : begin + world_size])
         return result
 
-    def _start_trial(self, worker_id: int, slot: _Slot) -> list[Command]:
+    def _start_trial(self, worker_ids: list[int]) -> list[Command]:
+        """Starts the next trial on these workers, the first of which holds rank 0."""
         trial_id = self._waiting.popleft()
         trial = self.trials[trial_id]
         trial.state = TrialState.RUNNING
-        trial.worker_id = worker_id
-        slot.trial_id = trial_id
-        started = facts.TrialStarted(trial_id, trial.attempt, worker_id, trial.hparams, trial.budget)
-        order = commands.StartTrial(
-            worker_id, trial_id, trial.attempt, trial.hparams, trial_seed(self._plan.seed, trial_id), trial.budget
-        )
-        return [order, commands.Record(started)]
+        trial.worker_id = worker_ids[0]
+        n_ranks = len(worker_ids)
+        if n_ranks > 1:
+            seats = tuple(Seat(worker_id, self.slots[worker_id].host) for worker_id in worker_ids)
+            trial.gang = Gang(seats, self._plan.averages_metrics)
+        seed = trial_seed(self._plan.seed, trial_id)
+        result: list[Command] = []
+        for rank, worker_id in enumerate(worker_ids):
+            self.slots[worker_id].trial_id = trial_id
+            self.slots[worker_id].rank = rank if n_ranks > 1 else None
+            result.append(
+                commands.StartTrial(
+                    worker_id,
+                    trial_id,
+                    trial.attempt,
+                    trial.hparams,
+                    seed,
+                    trial.budget,
+                    rank,
+                    n_ranks,
+                    trial.checkpoint,
+                )
+            )
+        started = facts.TrialStarted(trial_id, trial.attempt, worker_ids[0], trial.hparams, trial.budget, n_ranks)
+        return [*result, commands.Record(started)]
 
     def _wants_suggestion(self) -> bool:
         if self._is_asking or self._is_exhausted or self._sampler_waits or len(self.trials) >= self._plan.n_trials:
@@ -492,6 +601,11 @@ class DriverState:
                 result.append(commands.Record(facts.Noticed(_missing_files(self._files_due))))
             result += [commands.Record(facts.RunEnded(self.state, reason)), commands.EndRun(self.state, reason)]
         return result
+
+
+def _workers_of(trial: _Trial) -> tuple[int, ...]:
+    """Those that run it, by rank."""
+    return (trial.worker_id,) if trial.gang is None else tuple(seat.worker_id for seat in trial.gang.seats)
 
 
 def _missing_files(due: set[tuple[int, int, str]]) -> str:

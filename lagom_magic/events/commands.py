@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from lagom_magic.events.facts import Fact, HParams, RunState, TrialEnded
+from lagom_magic.events.facts import Fact, FileStored, HParams, RunState, TrialEnded, to_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class StartTrial(Command):
-    """Run the training function once."""
+    """Run the training function once; as one of several ranks, when `world_size` > 1."""
 
     type: ClassVar[str] = "start_trial"
     worker_id: int
@@ -29,6 +29,21 @@ class StartTrial(Command):
     hparams: HParams
     seed: int | None
     budget: int | None = None
+    rank: int = 0
+    world_size: int = 1
+    #: What an earlier attempt kept, to go on from.
+    checkpoint: FileStored | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Meet(Command):
+    """All ranks of a trial are ready: begin; `addresses` by rank."""
+
+    type: ClassVar[str] = "meet"
+    worker_id: int
+    trial_id: int
+    attempt: int
+    addresses: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +112,17 @@ class EndRun(Command):
     reason: str
 
 
-WorkerCommand = StartTrial | PruneTrial | StopTrial | ShutDownWorker
+WorkerCommand = StartTrial | Meet | PruneTrial | StopTrial | ShutDownWorker
 
 _NAMES = {
     command: tuple(field.name for field in fields(command))
-    for command in (StartTrial, PruneTrial, StopTrial, ShutDownWorker)
+    for command in (StartTrial, Meet, PruneTrial, StopTrial, ShutDownWorker)
 }
 
 
 def to_message(command: WorkerCommand) -> dict[str, Any]:
     """The command as it travels to its worker."""
-    return {"type": command.type, **{name: getattr(command, name) for name in _NAMES[type(command)]}}
+    message = {"type": command.type, **{name: getattr(command, name) for name in _NAMES[type(command)]}}
+    if message.get("checkpoint") is not None:
+        message["checkpoint"] = to_record(message["checkpoint"])
+    return message

@@ -49,11 +49,17 @@ class RunState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TrialError:
-    """Why a trial failed: `kind` is the exception's class name, or SIGKILL, TIMEOUT, LOST, NO_METRIC, NAN …"""
+    """Why a trial failed.
+
+    Attributes:
+        kind: the exception's class name, or SIGKILL, TIMEOUT, LOST, NO_METRIC, NAN …
+        is_consequence: it looks as if another rank of the training had failed first.
+    """
 
     kind: str
     message: str
     traceback: str = ""
+    is_consequence: bool = False
 
     def __str__(self) -> str:
         return self.traceback.rstrip() or f"{self.kind}: {self.message}"
@@ -73,7 +79,7 @@ class RunStarted(Fact):
     type: ClassVar[str] = "run_started"
     run_id: str
     experiment: str
-    kind: str  # hpo | run (ablate and train later)
+    kind: str  # hpo | train | run (ablate later)
     n_trials: int | None
     n_workers: int
     metric: str | None
@@ -109,7 +115,7 @@ class WorkerLost(Fact):
 
 @dataclass(frozen=True, slots=True)
 class TrialStarted(Fact):
-    """A trial was handed to a worker."""
+    """A trial was handed to a worker; with a `world_size` > 1 to as many, of which `worker_id` holds rank 0."""
 
     type: ClassVar[str] = "trial_started"
     trial_id: int
@@ -117,6 +123,18 @@ class TrialStarted(Fact):
     worker_id: int
     hparams: HParams
     budget: int | None = None
+    world_size: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RankReady(Fact):
+    """One rank of a trial can be met by the others at `address`, which only its framework reads."""
+
+    type: ClassVar[str] = "rank_ready"
+    trial_id: int
+    attempt: int
+    worker_id: int
+    address: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +180,10 @@ class TrialRequeued(Fact):
     reason: str
 
 
+#: Where the files begin from which a later attempt of a training goes on; of each trial only the newest is kept.
+CHECKPOINTS = "checkpoint/"
+
+
 @dataclass(frozen=True, slots=True)
 class FileStored(Fact):
     """A file of a trial has arrived whole; `path` as in `TrialEnded.files`."""
@@ -198,6 +220,7 @@ FACTS: dict[str, type[Fact]] = {
         WorkerRegistered,
         WorkerLost,
         TrialStarted,
+        RankReady,
         MetricReported,
         TrialEnded,
         TrialRequeued,
@@ -234,7 +257,9 @@ def number_from_json(value: float | str) -> float:
     return value
 
 
-_WHOLE_NUMBERS = frozenset({"trial_id", "attempt", "worker_id", "incarnation", "step", "pid", "size_bytes"})
+_WHOLE_NUMBERS = frozenset(
+    {"trial_id", "attempt", "worker_id", "incarnation", "step", "pid", "size_bytes", "world_size"}
+)
 
 _NAMES: dict[type[Fact], tuple[str, ...]] = {fact: tuple(f.name for f in fields(fact)) for fact in FACTS.values()}
 
@@ -249,7 +274,8 @@ def to_record(fact: Fact) -> dict[str, Any]:
         elif name == "metric" and isinstance(value, float):
             value = number_to_json(value)
         elif name == "error" and value is not None:
-            value = {"kind": value.kind, "message": value.message, "traceback": value.traceback}
+            marks = {"is_consequence": True} if value.is_consequence else {}
+            value = {"kind": value.kind, "message": value.message, "traceback": value.traceback, **marks}
         record[name] = value
     return record
 

@@ -10,11 +10,13 @@ import math
 from collections.abc import Callable
 
 from lagom_magic.events.facts import (
+    CHECKPOINTS,
     Fact,
     FileStored,
     MetricReported,
     Metrics,
     Noticed,
+    RankReady,
     RunEnded,
     RunStarted,
     RunState,
@@ -97,10 +99,18 @@ def _trial_started(view: RunView, fact: TrialStarted, time: float) -> None:
         return
     _change_state(view, trial, TrialState.RUNNING)
     trial.attempt, trial.hparams, trial.budget = fact.attempt, fact.hparams, fact.budget
-    trial.worker_id, trial.started_at = fact.worker_id, time
+    trial.worker_id, trial.world_size, trial.started_at = fact.worker_id, fact.world_size, time
     view.state = RunState.RUNNING
     view.hparam_names.update(dict.fromkeys(fact.hparams))
     if (worker := view.workers.get(fact.worker_id)) is not None:
+        worker.trial_id = fact.trial_id
+
+
+def _rank_ready(view: RunView, fact: RankReady, time: float) -> None:
+    trial, worker = view.trials.get(fact.trial_id), view.workers.get(fact.worker_id)
+    if trial is None or trial.attempt != fact.attempt or trial.state is not TrialState.RUNNING:
+        view.n_late += 1
+    elif worker is not None:
         worker.trial_id = fact.trial_id
 
 
@@ -170,6 +180,8 @@ def _file_stored(view: RunView, fact: FileStored, time: float) -> None:
     if trial is None or trial.attempt != fact.attempt:
         view.n_late += 1
         return
+    if fact.path.startswith(CHECKPOINTS):
+        trial.files = {path: size for path, size in trial.files.items() if not path.startswith(CHECKPOINTS)}
     trial.files[fact.path] = fact.size_bytes
     trial.changed_at = view.n_facts
 
@@ -194,10 +206,10 @@ def _change_state(view: RunView, trial: TrialView, state: TrialState) -> None:
 
 def _release(view: RunView, trial: TrialView, n_ended: int) -> None:
     """The trial is in no worker's hands any more."""
-    worker = view.workers.get(trial.worker_id) if trial.worker_id is not None else None
-    if worker is not None and worker.trial_id == trial.id:
-        worker.trial_id = None
-        worker.n_ended += n_ended
+    for worker in view.workers.values() if trial.world_size > 1 else [view.workers.get(trial.worker_id or 0)]:
+        if worker is not None and worker.trial_id == trial.id:
+            worker.trial_id = None
+            worker.n_ended += n_ended
 
 
 def _learn_metrics(view: RunView, trial: TrialView, metrics: Metrics) -> None:
@@ -231,6 +243,7 @@ _FOLDS: dict[type[Fact], Callable[..., None]] = {
     WorkerRegistered: _worker_registered,
     WorkerLost: _worker_lost,
     TrialStarted: _trial_started,
+    RankReady: _rank_ready,
     MetricReported: _metric_reported,
     TrialEnded: _trial_ended,
     TrialRequeued: _trial_requeued,

@@ -58,6 +58,8 @@ class TrialView:
     hparams: HParams = field(default_factory=dict)
     #: The worker of the latest attempt; None before the first.
     worker_id: int | None = None
+    #: How many workers run it together; `worker_id` has rank 0.
+    world_size: int = 1
     budget: int | None = None
     #: Seconds since the epoch.
     started_at: float | None = None

@@ -17,7 +17,14 @@ class Backend(Protocol):
     """What the magics need from the package."""
 
     def launch(
-        self, train_fn: Callable[..., Any], config: BaseConfig, *, detach: bool, ui: str, source: str | None
+        self,
+        train_fn: Callable[..., Any],
+        config: BaseConfig,
+        *,
+        detach: bool,
+        ui: str,
+        source: str | None,
+        resumed: Run | None,
     ) -> Run:
         """As `experiment.launch`."""
 
@@ -48,11 +55,18 @@ class PackageBackend:
     """The package itself."""
 
     def launch(
-        self, train_fn: Callable[..., Any], config: BaseConfig, *, detach: bool, ui: str, source: str | None
+        self,
+        train_fn: Callable[..., Any],
+        config: BaseConfig,
+        *,
+        detach: bool,
+        ui: str,
+        source: str | None,
+        resumed: Run | None,
     ) -> Run:
         from lagom_magic.experiment import launch
 
-        return launch(train_fn, config, detach=detach, ui=ui, source=source)
+        return launch(train_fn, config, detach=detach, ui=ui, source=source, resumed=resumed)
 
     def current_run(self) -> Run | None:
         from lagom_magic.experiment import current_run

@@ -3,25 +3,49 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from lagom_magic.magics.namespace import look_up
-from lagom_magic.magics.options import Verb
+from lagom_magic.magics.options import STRATEGY_WORDS, Verb
 from lagom_magic.magics.parse import assignments, literal
 from lagom_magic.magics.settings import Settings
 from lagom_magic.spec import checks
-from lagom_magic.spec.config import PRUNERS, SAMPLER_ALIASES, SAMPLERS, BaseConfig, OptimizationConfig
+from lagom_magic.spec.config import (
+    PRUNERS,
+    SAMPLER_ALIASES,
+    SAMPLERS,
+    BaseConfig,
+    OptimizationConfig,
+    TfDistributedConfig,
+    TorchDistributedConfig,
+)
+from lagom_magic.spec.framework import framework_of
+from lagom_magic.spec.inspection import GIVEN
 
 #: Fields that the config wants as numbers; what is none stays text, and the config says what is wrong with it.
 _NUMBERS = ("num_trials", "workers", "gpus_per_worker", "seed", "retries", "max_failures")
 _WORDS = {"optimizer": (*SAMPLERS, *SAMPLER_ALIASES), "pruner": PRUNERS}
 #: What the magic itself uses.
-_NOT_FIELDS = ("fn", "out", "detach", "ui", "maximize", "minimize", "set", "no_seed")
+_NOT_FIELDS = ("fn", "out", "detach", "ui", "maximize", "minimize", "set", "no_seed", "resume")
 
 
-def build_config(verb: Verb, values: argparse.Namespace, names: Mapping[str, Any], settings: Settings) -> BaseConfig:
+def build_config(
+    verb: Verb,
+    values: argparse.Namespace,
+    names: Mapping[str, Any],
+    settings: Settings,
+    train_fn: Callable[..., Any] | None = None,
+) -> BaseConfig:
     """The config that a line describes.
+
+    Args:
+        verb: of the line.
+        values: as parsed.
+        names: the notebook's variables.
+        settings: of this kernel.
+        train_fn: the training function, where its framework matters.
 
     Raises:
         UsageError: for a name that the notebook does not have.
@@ -42,7 +66,24 @@ def build_config(verb: Verb, values: argparse.Namespace, names: Mapping[str, Any
         fields["seed"] = None
     if "workers" not in fields and (workers := settings.get("workers")):
         fields["workers"] = int(workers)
-    return OptimizationConfig(**fields) if verb.name == "hpo" else BaseConfig(**fields)
+    match verb.name:
+        case "hpo":
+            return OptimizationConfig(**fields)
+        case "train":
+            return _distributed(fields, train_fn)
+    return BaseConfig(**fields)
+
+
+def _distributed(fields: dict[str, Any], train_fn: Callable[..., Any] | None) -> BaseConfig:
+    from lagom_magic.cluster.references import preload_modules
+
+    strategy = fields.get("strategy", "auto")
+    checks.one_of("strategy", strategy, STRATEGY_WORDS)
+    given = {name: fields[name] for name in GIVEN if fields.get(name) is not None}
+    label = f"{getattr(train_fn, '__name__', 'the function')}()"
+    modules = [] if train_fn is None else preload_modules(train_fn, Path.cwd())
+    framework = framework_of(strategy, given, modules, label)
+    return TorchDistributedConfig(**fields) if framework == "torch" else TfDistributedConfig(**fields)
 
 
 def _named(dest: str, text: str, names: Mapping[str, Any], flag: str) -> Any:

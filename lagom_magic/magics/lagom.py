@@ -15,6 +15,7 @@ from lagom_magic.magics import parse
 from lagom_magic.magics.backend import Backend
 from lagom_magic.magics.build import build_config
 from lagom_magic.magics.cells import functions_in, run_cell, training_function
+from lagom_magic.magics.namespace import named_run
 from lagom_magic.magics.options import Verb
 from lagom_magic.magics.settings import Settings
 
@@ -97,10 +98,12 @@ class LagomMagics(Magics):
         names = self._shell.user_ns
         defined = functions_in(self._shell, cell) if cell is not None else []
         train_fn = training_function(getattr(values, "fn", None), defined, names, prog)
-        config = build_config(verb, values, names, self.settings)
+        config = build_config(verb, values, names, self.settings, train_fn)
         face = getattr(values, "ui", None) or self.settings.get("ui") or "auto"
         try:
-            run = self.backend.launch(train_fn, config, detach=self._detaches(values), ui=face, source=cell)
+            run = self.backend.launch(
+                train_fn, config, detach=self._detaches(values), ui=face, source=cell, resumed=self._resumed(values)
+            )
         except RunError as error:
             if error.run is not None:
                 self._bind(error.run, out)
@@ -113,6 +116,12 @@ class LagomMagics(Magics):
             raise ConfigError(
                 f"run {live.id} is live in this kernel, which has one at a time. Wait for it, or stop it: %lagom stop"
             )
+
+    def _resumed(self, values: argparse.Namespace) -> Run | None:
+        text = getattr(values, "resume", None)
+        if text is None:
+            return None
+        return named_run(text, self._shell.user_ns, self.backend)
 
     def _detaches(self, values: argparse.Namespace) -> bool:
         if not getattr(values, "detach", False):

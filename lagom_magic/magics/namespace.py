@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
 from lagom_magic.errors import nearest
 from lagom_magic.magics.options import NameOf
+
+if TYPE_CHECKING:
+    from lagom_magic.magics.backend import Backend
+    from lagom_magic.run import Run
 
 #: What IPython itself puts into the namespace.
 _SHELL_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open"})
@@ -37,6 +41,22 @@ def look_up(path: str, names: Mapping[str, Any], option: str) -> Any:
             raise UsageError(f"lagom: {option} {path}: {shown} has no attribute {attribute!r}.{hint}")
         found, shown = getattr(found, attribute), f"{shown}.{attribute}"
     return found
+
+
+def named_run(text: str, names: Mapping[str, Any], backend: Backend) -> Run:
+    """The run of an id or its end, or that a variable of the notebook holds.
+
+    Raises:
+        StoreError: when there is none.
+    """
+    if text and text.partition(".")[0] in names:
+        from lagom_magic.run import Run
+
+        value = look_up(text, names, "RUN")
+        if isinstance(value, Run):
+            return value
+        text = value if isinstance(value, str) else text
+    return backend.find_run(text)
 
 
 def visible(names: Mapping[str, Any]) -> list[str]:

@@ -5,14 +5,18 @@ A verb or option that DESIGN promises and this version lacks is listed too, so t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from lagom_magic.spec.config import PRUNERS, SAMPLER_ALIASES, SAMPLERS
+from lagom_magic.spec.framework import STRATEGIES
 
 #: What a NAME names, for completion.
 NameOf = Literal["", "function", "space", "model", "data", "hparams", "object"]
 
+
+#: What `--strategy` takes.
+STRATEGY_WORDS = ("auto", *STRATEGIES)
 
 #: Faces of the view, and those of a later version.
 FACES = ("auto", "widget", "html", "text")
@@ -106,9 +110,18 @@ _COMMON = (
     Option("--trial-timeout", "trial_timeout", "of a trial (none)", "TIME"),
     Option("--retries", "retries", "how often a failed trial runs again (0)", "N"),
     Option("--max-failures", "max_failures", "stop when more trials failed (all)", "N"),
-    Option("--resume", "resume", "go on with an earlier run", "RUN", is_built=False),
     Option("--ui", "ui", "auto, widget, html or text (auto)", "FACE", words=FACES),
 )
+
+_DISTRIBUTED = (
+    Option("--strategy", "strategy", "auto, ddp, fsdp (PyTorch) or mirrored (TensorFlow)", "S", words=STRATEGY_WORDS),
+    Option("--mixed-precision", "mixed_precision", "bf16 or fp16 (float32)", "P", words=("bf16", "fp16")),
+    Option("--average-metrics", "average_metrics", "report the mean over ranks (rank 0's)"),
+    Option("--collective-timeout", "collective_timeout", "how long a rank may wait for the others (10m)", "TIME"),
+)
+
+_RESUME = Option("--resume", "resume", "go on from the last checkpoint of an earlier run", "RUN")
+_RESUME_LATER = replace(_RESUME, is_built=False)
 
 VERBS: dict[str, Verb] = {
     verb.name: verb
@@ -116,7 +129,7 @@ VERBS: dict[str, Verb] = {
         Verb(
             "hpo",
             "search the hyperparameters of the cell's function",
-            (*_SEARCH, *_COMMON),
+            (*_SEARCH, *_COMMON, _RESUME_LATER),
             examples="""\
   %%lagom hpo --trials 30 --workers 4 --pruner asha --maximize accuracy
   def train(lr: Float(1e-4, 1e-1, log=True), width: Int(16, 256) = 64, reporter=None):
@@ -127,9 +140,24 @@ VERBS: dict[str, Verb] = {
             is_cell=True,
         ),
         Verb(
+            "train",
+            "train one model on all workers together with the cell's function",
+            (*_DISTRIBUTED, *_COMMON, _RESUME),
+            examples="""\
+  %%lagom train --workers 4 --module Net --train-set train_set --test-set test_set --hparams lagom_run.best
+  def train(module, train_set, test_set, hparams, reporter=None):
+      model = module()                                  # plain PyTorch; the batch size is that of all workers
+      loader = DataLoader(train_set, batch_size=256, shuffle=True)
+      ...
+      return {"accuracy": accuracy}
+
+  %lagom train --fn train --strategy fsdp --mixed-precision bf16""",
+            is_cell=True,
+        ),
+        Verb(
             "run",
             "call the cell's function once on a worker, tracked",
-            _COMMON,
+            (*_COMMON, _RESUME_LATER),
             examples="""\
   %%lagom run --name digits --set lr=0.01
   def train(lr, reporter=None): ...
@@ -192,7 +220,6 @@ VERBS: dict[str, Verb] = {
 
 #: Promised verbs of later versions.
 LATER = (
-    "train",
     "ablate",
     "attach",
     "resume",

@@ -51,7 +51,7 @@ def find_verb(words: Sequence[str], *, is_cell: bool) -> Verb:
         sign = "%%lagom" if is_cell else "%lagom"
         if name in VERBS:
             raise UsageError(
-                f"%%lagom {name}: a cell runs with {' or '.join(cell_verbs)}. Use %lagom {name} on a line."
+                f"%%lagom {name}: a cell runs with {', '.join(cell_verbs[:-1])} or {cell_verbs[-1]}. Use %lagom {name} on a line."
             )
         what = f"unknown verb {name!r};" if name else "which verb?"
         raise UsageError(f"{sign}: {what} known: {', '.join(known)}.{nearest(name, known)}")

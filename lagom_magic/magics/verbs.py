@@ -12,7 +12,7 @@ from IPython.core.error import UsageError
 from lagom_magic.display.text import render_text
 from lagom_magic.display.wording import NOTHING, duration, metric
 from lagom_magic.magics.backend import Backend
-from lagom_magic.magics.namespace import look_up
+from lagom_magic.magics.namespace import named_run
 from lagom_magic.magics.parse import assignments
 from lagom_magic.magics.settings import Settings
 
@@ -117,16 +117,7 @@ class Verbs:
         return live if found == live else found
 
     def _stored(self, run: str) -> Run:
-        """The run of an id or its end, or that a variable of the notebook holds."""
-        held = self._names.get(run.partition(".")[0]) if run else None
-        if held is not None:
-            from lagom_magic.run import Run
-
-            value = look_up(run, self._names, "RUN")
-            if isinstance(value, Run):
-                return value
-            run = value if isinstance(value, str) else run
-        return self._backend.find_run(run)
+        return named_run(run, self._names, self._backend)
 
     def _best(self, run: str = "") -> str:
         found = self._found(run) or self._last()

@@ -32,6 +32,9 @@ class ChannelHandler(Protocol):
     def on_message(self, message: dict[str, Any]) -> None:
         """One message of the driver."""
 
+    def on_blob(self, header: dict[str, Any], data: bytes) -> None:
+        """Raw bytes of the driver."""
+
     def on_closed(self, reason: str) -> None:
         """The connection is gone; called once, nothing comes after."""
 
@@ -56,6 +59,12 @@ class Channel(asyncio.Protocol):
     def is_congested(self) -> bool:
         """Whether more waits to be sent than should; do not add blobs now."""
         return not self._uncongested.is_set()
+
+    @property
+    def own_address(self) -> str:
+        """The address of this machine from which the driver is reached."""
+        assert self._transport is not None
+        return str(self._transport.get_extra_info("sockname")[0])
 
     async def drained(self) -> None:
         """Returns when the channel is no longer congested, or closed."""
@@ -113,7 +122,7 @@ class Channel(asyncio.Protocol):
                 for message in frame.messages:
                     self._handler.on_message(message)
             elif isinstance(frame, BlobFrame):
-                self._handler.on_message(frame.header)
+                self._handler.on_blob(frame.header, frame.data)
 
     def pause_writing(self) -> None:
         self._uncongested.clear()

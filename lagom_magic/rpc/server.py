@@ -20,6 +20,7 @@ from lagom_magic.rpc.codec import (
     MessagesFrame,
     ProtocolError,
     TokenFrame,
+    encode_blob,
     encode_messages,
 )
 from lagom_magic.rpc.tls import server_context
@@ -69,6 +70,11 @@ class Connection(asyncio.Protocol):
         """Sends one message at once; on a closed connection it is dropped."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(encode_messages([message]))
+
+    def send_blob(self, header: Message, data: bytes) -> None:
+        """Sends at most 1 MiB of raw bytes; on a closed connection they are dropped."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(encode_blob(header, data))
 
     def pause_reading(self) -> None:
         """Lets the worker wait until `resume_reading`: the store cannot keep up."""

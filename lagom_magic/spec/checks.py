@@ -29,7 +29,7 @@ _OPTIONS = {
 }
 #: Fields that only Python can give.
 _WITHOUT_OPTION = frozenset(
-    {"es_policy", "es_interval", "es_min", "hb_interval", "backend", "mixed_precision", "zero_lvl", "ablator"}
+    {"es_policy", "es_interval", "es_min", "hb_interval", "backend", "zero_lvl", "ablator", "average_metrics"}
 )
 #: What a built model, as opposed to its class, can do.
 _MODEL_METHODS = ("forward", "state_dict", "fit", "predict", "get_params", "get_weights")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from lagom_magic.errors import ConfigError, nearest
 from lagom_magic.spec import checks
@@ -228,35 +228,88 @@ class AblationConfig(BaseConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TorchDistributedConfig(BaseConfig):
-    """One PyTorch model trained on all workers; not in this version yet. `zero_lvl=3` is fsdp."""
+class DistributedConfig(BaseConfig):
+    """One model trained by all workers together; made as one of the two below.
+
+    Attributes:
+        strategy: how; "auto" chooses.
+        mixed_precision: "bf16" or "fp16"; True = "bf16"; False = float32 throughout.
+        average_metrics: what is reported and returned is the mean over ranks; else rank 0's.
+        collective_timeout: how long a rank may wait for the others in one step before the training has failed.
+    """
+
+    framework: ClassVar[str] = ""
+    strategies: ClassVar[tuple[str, ...]] = ()
 
     strategy: str = "auto"
+    mixed_precision: bool | str = False
+    average_metrics: bool = False
+    collective_timeout: float | str = "10m"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.one_of("strategy", self.strategy, self.strategies)
+        if self.mixed_precision is True:
+            self._set("mixed_precision", "bf16")
+        if self.mixed_precision is not False:
+            checks.one_of("mixed_precision", self.mixed_precision, ("bf16", "fp16"))
+        checks.flag("average_metrics", self.average_metrics)
+        self._set("collective_timeout", checks.seconds("collective_timeout", self.collective_timeout))
+
+    def distribution(self) -> dict[str, Any]:
+        """What the workers' side needs, as JSON holds it; see `worker/distribution/`."""
+        return {
+            "framework": self.framework,
+            "strategy": self.strategy,
+            "mixed_precision": self.mixed_precision,
+            "collective_timeout_s": self.collective_timeout,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchDistributedConfig(DistributedConfig):
+    """One PyTorch model trained by all workers.
+
+    Attributes:
+        strategy: "ddp" keeps a whole copy on each rank, "fsdp" a share; "auto" = "ddp".
+        backend: "gloo" (CPU), "nccl" (GPU); None or "torch" = as there are GPUs.
+        zero_lvl: DeepSpeed's name; 3 = "fsdp".
+    """
+
+    framework: ClassVar[str] = "torch"
+    strategies: ClassVar[tuple[str, ...]] = ("auto", "ddp", "fsdp")
+
     backend: str | None = None
-    mixed_precision: bool = False
     zero_lvl: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.one_of("strategy", self.strategy, ("auto", "ddp", "fsdp"))
         if self.backend is not None:
             checks.one_of("backend", self.backend, ("torch", "gloo", "nccl"))
-        checks.flag("mixed_precision", self.mixed_precision)
-        if self.zero_lvl not in (0, 1, 2, 3):
-            raise checks.wrong("zero_lvl", self.zero_lvl, "0, 1, 2 or 3 (= fsdp)", "Use zero_lvl=3 to shard.")
+        if self.zero_lvl in (1, 2):
+            fix = "Use strategy='fsdp' (= zero_lvl=3), which shards gradients and optimizer states too."
+            raise checks.wrong("zero_lvl", self.zero_lvl, "0 or 3 (= fsdp)", fix)
+        if self.zero_lvl not in (0, 3):
+            raise checks.wrong("zero_lvl", self.zero_lvl, "0 or 3 (= fsdp)", "Use zero_lvl=3 to shard.")
+        if self.zero_lvl == 3:
+            if self.strategy == "ddp":
+                raise checks.wrong("zero_lvl", 3, "0 with strategy='ddp'", "Drop one of them.")
+            self._set("strategy", "fsdp")
+
+    def distribution(self) -> dict[str, Any]:
+        return super().distribution() | {"backend": None if self.backend == "torch" else self.backend}
 
 
 @dataclass(frozen=True, kw_only=True)
-class TfDistributedConfig(BaseConfig):
-    """One Keras model trained on all workers; not in this version yet."""
+class TfDistributedConfig(DistributedConfig):
+    """One Keras model trained by all workers.
 
-    strategy: str = "auto"
-    mixed_precision: bool = False
+    Attributes:
+        strategy: "mirrored" keeps a whole copy on each rank; "auto" = "mirrored".
+    """
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.one_of("strategy", self.strategy, ("auto", "mirrored"))
-        checks.flag("mixed_precision", self.mixed_precision)
+    framework: ClassVar[str] = "tensorflow"
+    strategies: ClassVar[tuple[str, ...]] = ("auto", "mirrored")
 
 
 def _searchspace(value: object) -> Searchspace:

@@ -13,7 +13,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lagom_magic.events.facts import Fact, RunEnded, RunStarted, TrialEnded, TrialStarted, WorkerLost
+from lagom_magic.events.facts import (
+    CHECKPOINTS,
+    Fact,
+    FileStored,
+    RunEnded,
+    RunStarted,
+    TrialEnded,
+    TrialStarted,
+    WorkerLost,
+)
 from lagom_magic.events.fold import fold
 from lagom_magic.events.views import RunView
 from lagom_magic.store.console import LineLimiter, WorkerConsole
@@ -23,7 +32,7 @@ from lagom_magic.store.layout import RunLayout, write_whole
 from lagom_magic.store.provenance import write_environment
 from lagom_magic.store.summary import result_document
 from lagom_magic.store.tensorboard import TensorBoardWriter
-from lagom_magic.store.trials import OutputLogs, write_trial_json
+from lagom_magic.store.trials import OutputLogs, remove_older, write_trial_json
 
 logger = logging.getLogger("lagom_magic.store")
 
@@ -41,13 +50,14 @@ _NO_OUTPUT = "output is lost"
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a worker printed; `is_shown` = it also goes to the console."""
+    """What a worker printed; `is_shown` = it also goes to the console; `rank` of a trial that it does not run alone."""
 
     worker_id: int
     trial_id: int | None
     attempt: int
     data: bytes
     is_shown: bool
+    rank: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +158,9 @@ class Background:
                 for fact, fact_time in work:
                     self._try("the run's files are incomplete", self._do_fact, fact, fact_time)
             elif isinstance(work, Output):
-                self._try(_NO_OUTPUT, self._logs.write, work.worker_id, work.trial_id, work.attempt, work.data)
+                self._try(
+                    _NO_OUTPUT, self._logs.write, work.worker_id, work.trial_id, work.attempt, work.data, work.rank
+                )
                 if work.is_shown:
                     self._try(_NO_CONSOLE, self._show, work)
                 self._count_done(len(work.data))
@@ -170,9 +182,12 @@ class Background:
         if self._tensorboard is not None:
             self._try(_NO_TENSORBOARD, self._tensorboard.add, fact, fact_time)
         if isinstance(fact, TrialEnded):
-            self._try(_NO_OUTPUT, self._end_output, fact.worker_id)
             trial = self._view.trials[fact.trial_id]
+            for worker_id in [fact.worker_id] if trial.world_size == 1 else list(self._consoles):
+                self._try(_NO_OUTPUT, self._end_output, worker_id)
             self._try("a trial.json is not written", write_trial_json, self._layout, trial, fact)
+        elif isinstance(fact, FileStored) and fact.path.startswith(CHECKPOINTS):
+            self._try("an old checkpoint is not removed", remove_older, self._layout, fact)
         elif isinstance(fact, WorkerLost):
             self._end_output(fact.worker_id)
         elif isinstance(fact, RunEnded):
@@ -182,7 +197,7 @@ class Background:
         console = self._consoles.get(work.worker_id)
         if console is None:
             console = self._consoles[work.worker_id] = WorkerConsole(work.worker_id, LineLimiter())
-        self._write_lines(console.feed(work.trial_id, work.attempt, work.data, time.monotonic()))
+        self._write_lines(console.feed(work.trial_id, work.attempt, work.data, time.monotonic(), work.rank))
 
     def _count_done(self, n_bytes: int) -> None:
         self._n_bytes_done += n_bytes

@@ -96,18 +96,19 @@ class _OpenLine:
 
 
 class WorkerConsole:
-    """Turns one worker's output into prefixed lines such as `[w1 t7] epoch 3: 0.412`."""
+    """Turns one worker's output into prefixed lines: `[w1 t7] epoch 3: 0.412`, or `[r0] …` of a rank among several."""
 
     def __init__(self, worker_id: int, limiter: LineLimiter) -> None:
         self._worker_id = worker_id
         self._limiter = limiter
         self._trial_id: int | None = None
         self._attempt = 1
+        self._rank: int | None = None
         self._open = _OpenLine()
         #: Lines that are only in the file and not yet told of.
         self.n_untold = 0
 
-    def feed(self, trial_id: int | None, attempt: int, data: bytes, now: float) -> list[str]:
+    def feed(self, trial_id: int | None, attempt: int, data: bytes, now: float, rank: int | None = None) -> list[str]:
         """Lines to show after `data`, without line ends.
 
         Args:
@@ -115,11 +116,12 @@ class WorkerConsole:
             attempt: of the trial.
             data: as captured; may begin and end anywhere in a line or character.
             now: a monotonic clock's seconds.
+            rank: of a trial that the worker does not run alone.
         """
         lines = []
         if (trial_id, attempt) != (self._trial_id, self._attempt):
             lines = self.flush()
-            self._trial_id, self._attempt = trial_id, attempt
+            self._trial_id, self._attempt, self._rank = trial_id, attempt, rank
         n_lines = data.count(b"\n")
         n_shown = self._limiter.take(n_lines, now) if n_lines else 0
         if n_shown:
@@ -156,8 +158,10 @@ class WorkerConsole:
 
     @property
     def _prefix(self) -> str:
-        return f"[w{self._worker_id}] " if self._trial_id is None else f"[w{self._worker_id} t{self._trial_id}] "
+        if self._trial_id is None:
+            return f"[w{self._worker_id}] "
+        return f"[w{self._worker_id} t{self._trial_id}] " if self._rank is None else f"[r{self._rank}] "
 
     @property
     def _log(self) -> str:
-        return RunLayout(Path()).output_log(self._worker_id, self._trial_id, self._attempt).as_posix()
+        return RunLayout(Path()).output_log(self._worker_id, self._trial_id, self._attempt, self._rank).as_posix()

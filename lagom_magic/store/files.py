@@ -65,12 +65,12 @@ class FileReceiver:
         self._transfers: dict[int, _Transfer] = {}
         #: {worker_id: the file that was refused and whose remaining chunks are ignored}
         self._refused: dict[int, Key] = {}
-        #: {(trial_id, attempt): worker_id}; kept for good, because files may come after the trial's end.
-        self._started: dict[tuple[int, int], int] = {}
+        #: (worker_id, trial_id, attempt); kept for good, because files may come after the trial's end.
+        self._started: set[tuple[int, int, int]] = set()
 
     def start(self, worker_id: int, trial_id: int, attempt: int) -> None:
         """From now on the worker may send files of this attempt."""
-        self._started[trial_id, attempt] = worker_id
+        self._started.add((worker_id, trial_id, attempt))
 
     def receive(self, worker_id: int, header: Mapping[str, Any], data: bytes) -> FileStored | None:
         """Take one chunk; the fact when it was the last one.
@@ -107,7 +107,7 @@ class FileReceiver:
         return self._finish(worker_id, transfer, header) if header.get("is_last") else None
 
     def _is_started(self, worker_id: int, key: Key) -> bool:
-        return self._started.get(key[:2]) == worker_id
+        return (worker_id, *key[:2]) in self._started
 
     def _begin(self, worker_id: int, key: Key) -> _Transfer:
         if not self._is_started(worker_id, key):

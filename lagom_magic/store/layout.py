@@ -98,11 +98,11 @@ class RunLayout:
         """Files that the training function returned."""
         return self.trial_dir(trial_id, attempt) / "artifacts"
 
-    def output_log(self, worker_id: int, trial_id: int | None, attempt: int) -> Path:
-        """Raw bytes as printed: of a trial, or of a worker outside of trials."""
+    def output_log(self, worker_id: int, trial_id: int | None, attempt: int, rank: int | None = None) -> Path:
+        """Raw bytes as printed: of a trial, or of a worker outside of trials; each rank but the first has its own."""
         if trial_id is None:
             return self.root / "workers" / f"{worker_id}.log"
-        return self.trial_dir(trial_id, attempt) / "output.log"
+        return self.trial_dir(trial_id, attempt) / (f"output.r{rank}.log" if rank else "output.log")
 
     def tensorboard_dir(self, trial_id: int, attempt: int) -> Path:
         return self.tensorboard / self.trial_name(trial_id, attempt)

@@ -16,7 +16,7 @@ from lagom_magic.store.layout import RunLayout
 #: The run keeps a trial's files for TensorBoard beside those of the other trials: `tensorboard/0007/…`.
 TENSORBOARD = "tensorboard"
 #: First parts of a path; the other two are below the trial's own folder.
-ROOTS = ("artifacts", "files", TENSORBOARD)
+ROOTS = ("artifacts", "files", "checkpoint", TENSORBOARD)
 #: Ends the names of the event files that the driver writes there itself; refused to workers.
 OWN_SUFFIX = ".lagom"
 

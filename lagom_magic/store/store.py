@@ -5,7 +5,9 @@ All methods are for the driver's thread and cheap. A disk that fails never ends 
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import shutil
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -13,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lagom_magic.errors import StoreError
-from lagom_magic.events.facts import Fact, FileStored, TrialStarted, WorkerLost
+from lagom_magic.events.facts import CHECKPOINTS, Fact, FileStored, RankReady, TrialStarted, WorkerLost
 from lagom_magic.store.background import Background, Close, Output
 from lagom_magic.store.files import FileReceiver
 from lagom_magic.store.journal import JournalWriter
@@ -108,7 +110,7 @@ class RunStore:
         """
         self._journal.append(fact, time)
         self._facts.append((fact, time))
-        if isinstance(fact, TrialStarted):
+        if isinstance(fact, (TrialStarted, RankReady)):
             self._files.start(fact.worker_id, fact.trial_id, fact.attempt)
         elif isinstance(fact, WorkerLost):
             self._files.abandon(fact.worker_id)
@@ -121,7 +123,13 @@ class RunStore:
             self._facts = []
 
     def write_output(
-        self, worker_id: int, trial_id: int | None, attempt: int, data: bytes, is_shown: bool = True
+        self,
+        worker_id: int,
+        trial_id: int | None,
+        attempt: int,
+        data: bytes,
+        is_shown: bool = True,
+        rank: int | None = None,
     ) -> None:
         """Append what a worker printed to its output.log and, if it is shown, to the console.
 
@@ -132,7 +140,33 @@ class RunStore:
         if not is_trial or type(attempt) is not int or attempt < 1:
             raise ValueError(f"output names trial {trial_id!r}, attempt {attempt!r}")
         self.flush()  # the order in which it happened
-        self._background.put(Output(worker_id, trial_id, attempt, data, is_shown))
+        self._background.put(Output(worker_id, trial_id, attempt, data, is_shown, rank))
+
+    def adopt_checkpoint(self, path: Path) -> FileStored:
+        """Copy what another run's training kept into this run, as the first checkpoint of its trial.
+
+        Raises:
+            StoreError: when it cannot be copied.
+        """
+        target = self.layout.trial_dir(0, 1) / CHECKPOINTS / "000000"
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+            with open(target, "rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            return FileStored(0, 1, f"{CHECKPOINTS}{target.name}", target.stat().st_size, sha256)
+        except OSError as error:
+            raise StoreError(f"The checkpoint {path} cannot be copied into this run: {error}.") from error
+
+    def read_piece(self, file: FileStored, offset: int, n_bytes: int) -> bytes:
+        """A part of a stored file; b"" at its end.
+
+        Raises:
+            OSError: as the file system reports it.
+        """
+        with open(self.layout.trial_dir(file.trial_id, file.attempt) / file.path, "rb") as opened:
+            opened.seek(offset)
+            return opened.read(n_bytes)
 
     @property
     def is_congested(self) -> bool:

@@ -9,7 +9,7 @@ import os
 from contextlib import suppress
 from typing import Any
 
-from lagom_magic.events.facts import TrialEnded
+from lagom_magic.events.facts import FileStored, TrialEnded
 from lagom_magic.events.views import TrialView
 from lagom_magic.store.jsontext import json_line
 from lagom_magic.store.layout import FORMAT, RunLayout, write_all, write_whole
@@ -23,7 +23,7 @@ class OutputLogs:
         #: {worker_id: ((trial_id, attempt), file descriptor)}
         self._open: dict[int, tuple[tuple[int | None, int], int]] = {}
 
-    def write(self, worker_id: int, trial_id: int | None, attempt: int, data: bytes) -> None:
+    def write(self, worker_id: int, trial_id: int | None, attempt: int, data: bytes, rank: int | None = None) -> None:
         """Append to the log of the trial, or of the worker when `trial_id` is None.
 
         Raises:
@@ -32,7 +32,7 @@ class OutputLogs:
         source, descriptor = self._open.get(worker_id, (None, -1))
         if source != (trial_id, attempt):
             self.close_of(worker_id)
-            path = self._layout.output_log(worker_id, trial_id, attempt)
+            path = self._layout.output_log(worker_id, trial_id, attempt, rank)
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
             self._open[worker_id] = ((trial_id, attempt), descriptor)
@@ -46,6 +46,17 @@ class OutputLogs:
     def close(self) -> None:
         for worker_id in list(self._open):
             self.close_of(worker_id)
+
+
+def remove_older(layout: RunLayout, newest: FileStored) -> None:
+    """Remove the checkpoints of an attempt but the newest, and the one before it, which may be on its way to a worker.
+
+    Raises:
+        OSError: as the file system reports it.
+    """
+    path = layout.trial_dir(newest.trial_id, newest.attempt) / newest.path
+    for old in sorted(other for other in path.parent.iterdir() if not other.name.startswith("."))[:-2]:
+        old.unlink()
 
 
 def write_trial_json(layout: RunLayout, trial: TrialView, ended: TrialEnded) -> None:

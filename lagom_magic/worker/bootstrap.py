@@ -41,7 +41,8 @@ def run_worker(launch: dict[str, Any]) -> None:
     """Is one worker, from start to end; called on the main thread of the task.
 
     Args:
-        launch: ticket, package_zip, payload, user_code_zip, gpus, notebook_dir, spark_attempt and session_path.
+        launch: ticket, package_zip, payload, user_code_zip, gpus, notebook_dir, spark_attempt, session_path and
+            distribution.
 
     Raises:
         RuntimeError: the supervisor failed; holds the last lines of its stderr.
@@ -70,6 +71,7 @@ def _run_worker(launch: dict[str, Any], in_use: contextlib.ExitStack) -> None:
         "gpus": launch["gpus"],
         "notebook_dir": launch["notebook_dir"],
         "spark_attempt": launch["spark_attempt"],
+        "distribution": launch["distribution"],
     }
     try:
         _run_supervisor(json.dumps(handed_over).encode() + b"\n", environment, home, worker_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,16 +33,22 @@ class Payload:
         _show_in_tracebacks(content.get("sources", {}))
         return cls(content["train_fn"], content["fixed"], frozenset(content["wants"]), tuple(content["hparam_names"]))
 
-    def call(self, hparams: dict[str, Any], offered: dict[str, Callable[[], Any]]) -> Any:
+    def call(
+        self,
+        hparams: dict[str, Any],
+        offered: dict[str, Callable[[], Any]],
+        fixed: Mapping[str, Any] | None = None,
+    ) -> Any:
         """Calls the function.
 
         Args:
             hparams: every hyperparameter of the trial, searched and fixed.
             offered: argument name → how to make it; made only if wanted.
+            fixed: in place of `self.fixed`, where a distribution has adapted it.
         """
         named = {name: hparams[name] for name in self.hparam_names if name in hparams}
         wanted = {name: make() for name, make in offered.items() if name in self.wants}
-        return self.train_fn(**{**self.fixed, **named, **wanted})
+        return self.train_fn(**{**(self.fixed if fixed is None else fixed), **named, **wanted})
 
 
 def _show_in_tracebacks(sources: dict[str, str]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from lagom_magic.errors import TrialPruned, TrialStopped
 from lagom_magic.events.facts import Metrics, number_to_json
+from lagom_magic.worker.checkpoints import Checkpoints
 from lagom_magic.worker.control import Control
 from lagom_magic.worker.numbers import as_number
 
@@ -34,6 +35,8 @@ class Reporter:
         self._pid = os.getpid()
         self._last_step: int | None = None
         self._ordered: type[BaseException] | None = None
+        #: Of a training; elsewhere there is nothing to go on from.
+        self.checkpoints: Checkpoints | None = None
         #: The signal that `broadcast` has raised, if it has; user code may have swallowed it.
         self.raised: type[BaseException] | None = None
 
@@ -79,6 +82,28 @@ class Reporter:
             return
         self._flush_prints()
         self._control.send({"type": "log", "text": f"{msg}\n"})
+
+    def checkpoint(self, **objects: Any) -> None:
+        """Keeps what a later attempt of this training needs to go on from here; call it on all ranks alike.
+
+        Where the function is not trained on several workers (`%%lagom hpo`, a plain call) it does nothing.
+
+        Args:
+            **objects: models, optimizers, schedulers, whatever has `state_dict`, and plain values:
+                `reporter.checkpoint(model=model, optimizer=optimizer, epoch=epoch)`.
+        """
+        if self.checkpoints is not None:
+            self._flush_prints()
+            self.checkpoints.save(objects)
+
+    def restore(self, **objects: Any) -> dict[str, Any]:
+        """Brings objects back, in place, to what the last checkpoint kept under their names.
+
+        Returns:
+            The plain values of the checkpoint; {} when there is none, and the function begins at its beginning:
+            `first = reporter.restore(model=model, optimizer=optimizer).get("epoch", -1) + 1`.
+        """
+        return {} if self.checkpoints is None else self.checkpoints.restore(objects)
 
     def stop(self) -> None:
         """Makes the next broadcast raise `TrialStopped`; safe in a signal handler."""

@@ -37,13 +37,17 @@ class Result:
     warnings: list[str] = field(default_factory=list)
 
 
-def normalise(returned: Any, metric_name: str, artifacts_dir: str) -> Result:
+def normalise(
+    returned: Any, metric_name: str, artifacts_dir: str, *, keeps_files: bool = True, keeps_models: bool = True
+) -> Result:
     """Sorts a returned value.
 
     Args:
         returned: anything.
         metric_name: what a bare number is called.
         artifacts_dir: where files go; made when there is one.
+        keeps_files: False = only numbers count, as of a rank beside the first.
+        keeps_models: False = models are passed over, for they are saved already.
     """
     result = Result()
     if returned is None:
@@ -62,6 +66,8 @@ def normalise(returned: Any, metric_name: str, artifacts_dir: str) -> Result:
                 result.metrics[key] = number
             else:
                 n_metrics_dropped += 1
+        elif not keeps_files or (not keeps_models and _model_saver(value) is not None):
+            continue
         elif not _keep_file(result, key, value, artifacts_dir):
             if len(result.values) < _MAX_VALUES:
                 _keep_repr(result, key, value)

@@ -30,6 +30,7 @@ class RunningTrial:
     grace_s: tuple[float, float]
     started_at: float
     timeout_s: float | None
+    rank: int = 0
     verdict: Verdict | None = None
     _timers: list[asyncio.TimerHandle] = field(default_factory=list)
 

@@ -19,6 +19,7 @@ from lagom_magic.rpc.client import Channel, dial
 from lagom_magic.worker import failure
 from lagom_magic.worker.capture import OutputPump
 from lagom_magic.worker.child import Child, Message
+from lagom_magic.worker.fetching import Fetch
 from lagom_magic.worker.nursery import Nursery
 from lagom_magic.worker.processes import Orphans
 from lagom_magic.worker.running import RunningTrial
@@ -80,6 +81,7 @@ class Supervisor:
         #: The process for the next trial, if the last one left it fit.
         self._child: Child | None = None
         self._running: RunningTrial | None = None
+        self._fetch: Fetch | None = None
         self._nursery = Nursery(
             self._loop, environment, pipe[1], launch.begin(), self._on_child_message, self._on_child_exit, self._notice
         )
@@ -143,6 +145,8 @@ class Supervisor:
             self._leaving.cancel()
         if self._running is not None:
             self._running.end()
+        if self._fetch is not None:
+            self._fetch.close()
         self._loop.remove_reader(sys.stdin.fileno())
         self._nursery.close()
         self._orphans.close()
@@ -168,7 +172,7 @@ class Supervisor:
         match message["type"]:
             case "start_trial":
                 self._start(message)
-            case "prune_trial":
+            case "meet" | "prune_trial":
                 if (running := self._running_trial(message)) is not None:
                     running.child.send(message)
             case "stop_trial":
@@ -185,6 +189,10 @@ class Supervisor:
                 self._end(f"the driver refused this worker: {message['reason']}")
             case "shut_down":
                 self._leaving = self._loop.create_task(self._leave(), name="lagom-leave")
+
+    def on_blob(self, header: Message, data: bytes) -> None:
+        if header["type"] == "piece" and self._fetch is not None:
+            self._fetch.take(header, data)
 
     def _begin(self, settings: Message) -> None:
         assert self._channel is not None
@@ -237,11 +245,39 @@ class Supervisor:
             tuple(self._settings["stop_grace_s"]),
             self._loop.time(),
             self._settings["trial_timeout_s"],
+            message["rank"],
         )
         self._running.watch()
-        child.send({**message, "metric": self._settings["metric"], "is_last": self._nursery.is_isolating})
+        own = {"metric": self._settings["metric"], "is_last": self._is_for_one_trial, "address": self._own_address()}
+        if message["checkpoint"] is None:
+            child.send({**message, **own, "checkpoint_path": None})
+        else:
+            self._fetch_checkpoint(self._running, {**message, **own})
         if self._nursery.can_fork:
             self._nursery.prepare()
+
+    def _fetch_checkpoint(self, running: RunningTrial, message: Message) -> None:
+        """Starts the trial when the checkpoint that it goes on from is here."""
+        path = f"{self._launch.scratch}/restored/{message['checkpoint']['sha256']}"
+
+        def on_end(trouble: str) -> None:
+            self._fetch = None
+            if trouble:
+                self._notice(f"the checkpoint of trial {running.trial_id} did not come: {trouble}; it begins anew.")
+            if running is self._running:
+                running.child.send({**message, "checkpoint_path": None if trouble else path})
+
+        self._fetch = Fetch(message["checkpoint"], path, self._send, on_end)
+
+    @property
+    def _is_for_one_trial(self) -> bool:
+        """Whether a process that has run a trial must not run another."""
+        return self._nursery.is_isolating or self._launch.distribution is not None
+
+    def _own_address(self) -> str:
+        """This machine's, as the driver is reached from it: the other workers can reach it there."""
+        assert self._channel is not None
+        return self._channel.own_address
 
     def _on_child_message(self, child: Child, message: Message, is_followed: bool) -> None:
         running = self._running
@@ -250,8 +286,14 @@ class Supervisor:
         match message["type"]:
             case "metric_reported":
                 self._send(message, at_once=self._settings["reports_at_once"] and not is_followed)
+            case "rank_ready":
+                self._send(message)
+            case "checkpoint_saved":
+                if self._uploader is not None:
+                    folder = self._folder_of(running)
+                    self._uploader.add_early(running.trial_id, running.attempt, folder, message["path"])
             case "logdir_used":
-                if self._uploader is not None and not self._uploader.is_following:
+                if self._uploader is not None and not self._uploader.is_following and running.rank == 0:
                     self._uploader.follow(running.trial_id, running.attempt, self._folder_of(running))
             case "log":
                 self._pump.drain()
@@ -259,9 +301,10 @@ class Supervisor:
             case "trial_ended":
                 unfit = message.pop("unfit")
                 self._finish(running, running.judged(message))
-                if unfit or self._nursery.is_isolating:
+                if unfit or self._is_for_one_trial:
                     self._nursery.retire(child)
-                    self._nursery.prepare()
+                    if self._launch.distribution is None:
+                        self._nursery.prepare()
                 else:
                     self._child = child
 
@@ -272,14 +315,14 @@ class Supervisor:
         if running is None or running.child is not child:
             return
         try:
-            files, warning = self._folder_of(running).gather(self._workdir)
+            files, warning = self._folder_of(running).gather(self._workdir, running.rank)
         except OSError as error:
             files, warning = [], f"its files were lost: {error}"
         if warning:
             self._notice(f"Trial {running.trial_id}: {warning}")
         ended = running.dead(self._worker_id, failure.from_exit(status), files)
         self._finish(running, running.judged(to_record(ended)))
-        if ended.state is not TrialState.STOPPED:
+        if ended.state is not TrialState.STOPPED and self._launch.distribution is None:
             self._nursery.prepare()
 
     def _finish(self, running: RunningTrial, record: Message) -> None:

@@ -32,6 +32,7 @@ class Launch:
         gpus: what this worker may see; None = whatever is visible.
         notebook_dir: the notebook's folder as the driver names it.
         spark_attempt: Spark's attempt number of the task.
+        distribution: how the function trains on several workers at once, see `distribution/`; None = alone.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Launch:
         gpus: list[str] | None,
         notebook_dir: str,
         spark_attempt: int,
+        distribution: dict[str, Any] | None = None,
     ) -> None:
         self.ticket = ticket
         self.scratch = scratch
@@ -52,6 +54,7 @@ class Launch:
         self.gpus = gpus
         self.notebook_dir = notebook_dir
         self.spark_attempt = spark_attempt
+        self.distribution = distribution
 
     def __repr__(self) -> str:
         return f"Launch(worker_id={self.ticket['worker_id']}, scratch={self.scratch!r})"
@@ -73,6 +76,7 @@ class Launch:
             "workdir": self.workdir.path,
             "payload": self.payload,
             "user_code": self.user_code,
+            "distribution": self.distribution,
         }
 
 

@@ -6,6 +6,7 @@ The trial process fills it and the supervisor sends and removes it, so both name
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from itertools import islice
 
@@ -42,14 +43,37 @@ class TrialFolder:
         """What the function writes for TensorBoard; its event files are sent while they grow."""
         return self.path + "/tensorboard"
 
-    def gather(self, workdir: Workdir) -> tuple[list[str], str]:
+    @property
+    def checkpoint(self) -> str:
+        """What a later attempt can go on from; each file is sent as soon as it is whole."""
+        return self.path + "/checkpoint"
+
+    def files_of(self, rank: int) -> str:
+        """`trial.dir` of a rank; all but the first have a folder of their own in `files/`."""
+        return self.files if rank == 0 else f"{self.files}/rank{rank}"
+
+    def gather(self, workdir: Workdir, rank: int = 0) -> tuple[list[str], str]:
         """Takes over what lies in the working directory.
+
+        All ranks of a training write the same, so the first one's is kept; of the others what is in `trial.dir`.
+
+        Args:
+            workdir: of the worker.
+            rank: of this process.
 
         Returns:
             The files to send, relative to this folder, sorted; and a warning if there are too many of them, or ''.
         """
-        workdir.collect(self.files)
-        found = files_below(self.path) if os.path.isdir(self.path) else iter(())
+        top = self.path
+        if rank == 0:
+            workdir.collect(self.files)
+        else:
+            workdir.collect(f"{self.path}/unkept")
+            shutil.rmtree(f"{self.path}/unkept", ignore_errors=True)
+            top = self.files_of(rank)
+        below = files_below(top) if os.path.isdir(top) else iter(())
+        paths = (os.path.relpath(f"{top}/{path}", self.path) for path in below)
+        found = (path for path in paths if not path.startswith("checkpoint/"))
         files = list(islice(found, MAX_FILES))
         n_left_out = sum(1 for _ in found)
         if not n_left_out:

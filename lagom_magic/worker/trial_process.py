@@ -13,13 +13,17 @@ import signal
 import socket
 import sys
 import time
+from dataclasses import replace
+from functools import partial
 from types import FrameType, ModuleType
 from typing import Any
 
 from lagom_magic.errors import TrialPruned, TrialStopped
 from lagom_magic.events.facts import TrialEnded, TrialError, TrialState, to_record
 from lagom_magic.worker import failure
+from lagom_magic.worker.checkpoints import Checkpoints
 from lagom_magic.worker.control import Control
+from lagom_magic.worker.distribution.base import Distribution
 from lagom_magic.worker.import_hooks import AfterImport
 from lagom_magic.worker.leftovers import leftovers
 from lagom_magic.worker.payload import Payload
@@ -60,7 +64,12 @@ class TrialProcess:
         if not is_fork:
             sys.path[:0] = search_path(begin)
         self._prepare()
-        self._payload = self._load(begin["payload"])
+        self._payload_path: str = begin["payload"]
+        #: How trials train with other workers; None = alone.
+        self._distribution_settings: dict[str, Any] | None = begin.get("distribution")
+        self._distribution: Distribution | None = None
+        # A framework may have to be set up before anything of the user's is imported.
+        self._payload = self._load() if self._distribution_settings is None else None
 
     def _prepare(self) -> None:
         faulthandler.enable()
@@ -74,9 +83,9 @@ class TrialProcess:
         AfterImport({**self._seeds.actions(), "lagom_magic.tensorboard": self._listen}).install()
         AfterImport(guard.actions()).install()
 
-    def _load(self, path: str) -> Payload | TrialError:
+    def _load(self) -> Payload | TrialError:
         try:
-            return Payload.load(path)
+            return Payload.load(self._payload_path)
         except BaseException as error:  # the user's modules are imported here: whatever it is, each trial fails of it
             return self._explain(error)
 
@@ -102,7 +111,7 @@ class TrialProcess:
         duration_s = time.perf_counter() - begun
         self._reporter = None
         try:
-            files, warning = folder.gather(self._workdir)
+            files, warning = folder.gather(self._workdir, start["rank"])
         except OSError as error:  # a full disk must not cost the numbers
             files, warning = [], f"files of this trial were lost on host {self._host}: {error}"
         if warning:
@@ -118,14 +127,30 @@ class TrialProcess:
 
     def _outcome(self, start: dict[str, Any], folder: TrialFolder) -> dict[str, Any]:
         """What the function did, as fields of `TrialEnded`."""
+        if self._distribution_settings is not None:
+            try:
+                self._distribution = self._meet_others(start, self._distribution_settings)
+            except TrialStopped:
+                return {"state": TrialState.STOPPED}
+            except BaseException as why:  # of the framework, or of modules of the user's that bear a library's name
+                return {"state": TrialState.FAILED, "error": self._explain(why)}
+            self._payload = self._load()
         if isinstance(self._payload, TrialError):
             return {"state": TrialState.FAILED, "error": self._payload}
+        assert self._payload is not None
         metric_name = start["metric"] or "metric"
         reporter = self._reporter = Reporter(
             self._control, start["trial_id"], start["attempt"], self._worker_id, metric_name, self._streams.flush
         )
         try:
-            result = normalise(self._call(self._payload, start, reporter, folder), metric_name, folder.artifacts)
+            returned = self._call(self._payload, start, reporter, folder)
+            result = normalise(
+                returned,
+                metric_name,
+                folder.artifacts,
+                keeps_files=start["rank"] == 0,
+                keeps_models=self._distribution is None,
+            )
         except (TrialPruned, TrialStopped) as given_up:
             # Where it was helps the supervisor to explain a timeout.
             error = self._explain(given_up) if self._is_terminated else None
@@ -141,8 +166,30 @@ class TrialProcess:
             "warnings": tuple(result.warnings),
         }
 
+    def _meet_others(self, start: dict[str, Any], settings: dict[str, Any]) -> Distribution:
+        """Becomes one rank of a training, when all others are ready too.
+
+        Raises:
+            TrialStopped: the driver has given up on it.
+        """
+        from lagom_magic.worker.distribution import make_distribution
+        from lagom_magic.worker.distribution.base import Place
+
+        place = Place(start["rank"], start["world_size"], start["address"])
+        distribution = make_distribution(place, settings)
+        address = distribution.prepare()
+        about = {name: start[name] for name in ("trial_id", "attempt", "worker_id")}
+        self._control.send({"type": "rank_ready", **about, "address": address})
+        message = self._control.receive()
+        if message is None or message["type"] != "meet":
+            raise TrialStopped("stopped before all ranks were ready")
+        distribution.join(message["addresses"])
+        return distribution
+
     def _explain(self, error: BaseException) -> TrialError:
-        return failure.from_exception(error, self._notebook_dir, self._host)
+        explained = failure.from_exception(error, self._notebook_dir, self._host)
+        is_consequence = self._distribution is not None and self._distribution.is_consequence(error)
+        return replace(explained, is_consequence=is_consequence)
 
     def _call(self, payload: Payload, start: dict[str, Any], reporter: Reporter, folder: TrialFolder) -> Any:
         hparams: dict[str, Any] = start["hparams"]
@@ -152,14 +199,33 @@ class TrialProcess:
             "seed": lambda: start["seed"],
             "budget": lambda: start["budget"],
             "trial": lambda: TrialInfo(
-                start["trial_id"], start["attempt"], self._worker_id, 0, 1, self._notebook_dir, folder.files
+                start["trial_id"],
+                start["attempt"],
+                self._worker_id,
+                start["rank"],
+                start["world_size"],
+                self._notebook_dir,
+                folder.files_of(start["rank"]),
             ),
         }
         self._is_in_call = True
         try:
-            return payload.call(hparams, offered)
+            if self._distribution is None:
+                return payload.call(hparams, offered)
+            checkpoints = Checkpoints(
+                self._distribution, folder.checkpoint, start["checkpoint_path"], partial(self._tell_checkpoint, start)
+            )
+            reporter.checkpoints = checkpoints
+            with self._distribution.applied(payload.train_fn, payload.fixed) as fixed:
+                returned = payload.call(hparams, offered, fixed)
+                self._distribution.save_model(folder.artifacts)
+                return returned
         finally:
             self._is_in_call = False
+
+    def _tell_checkpoint(self, start: dict[str, Any], name: str) -> None:
+        about = {"trial_id": start["trial_id"], "attempt": start["attempt"]}
+        self._control.send({"type": "checkpoint_saved", **about, "path": f"checkpoint/{name}"})
 
     def _tidy_up(self) -> str:
         """Makes ready for the next trial; why this process cannot take it, or ''."""

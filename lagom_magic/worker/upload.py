@@ -30,6 +30,8 @@ class _Batch:
     folder: TrialFolder
     paths: list[str]
     events: EventFiles
+    #: False for files of a trial that still runs.
+    is_last: bool = True
 
 
 class Uploader:
@@ -68,6 +70,13 @@ class Uploader:
         events = self._growing or EventFiles(trial_id, attempt, folder)
         self.close()
         self._batches.append(_Batch(trial_id, attempt, folder, paths, events))
+        self._idle.clear()
+        if not self._is_in_flight:
+            self.send_next()
+
+    def add_early(self, trial_id: int, attempt: int, folder: TrialFolder, path: str) -> None:
+        """Queues one file of the running trial, which does not change any more."""
+        self._batches.append(_Batch(trial_id, attempt, folder, [path], EventFiles(trial_id, attempt, folder), False))
         self._idle.clear()
         if not self._is_in_flight:
             self.send_next()
@@ -128,9 +137,12 @@ class Uploader:
                 try:
                     yield from self._chunks_of(batch, path)
                 except OSError as error:
+                    if isinstance(error, FileNotFoundError) and not batch.is_last:
+                        continue  # a newer checkpoint has taken its place while it waited
                     self._notice(f"{path} of trial {batch.trial_id} could not be read on its worker: {error}")
-            yield from batch.events.ends_of_removed()
-            shutil.rmtree(batch.folder.path, ignore_errors=True)
+            if batch.is_last:
+                yield from batch.events.ends_of_removed()
+                shutil.rmtree(batch.folder.path, ignore_errors=True)
 
     def _chunks_of(self, batch: _Batch, path: str) -> Iterator[Piece]:
         if path.startswith("tensorboard/") and is_event_file(path):

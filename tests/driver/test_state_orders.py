@@ -26,6 +26,8 @@ HAPPENINGS = {
     "register": 15,
     "end": 30,
     "report": 20,
+    "ready": 20,
+    "incomplete": 0.3,
     "lose": 4,
     "exit": 3,
     "prune": 3,
@@ -63,12 +65,15 @@ class World:
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
         draw = self.chance
+        n_workers = draw.randint(1, 4)
         plan = RunPlan(
             "run",
             "exp",
             "hpo",
             n_trials=draw.randint(1, 8),
-            n_workers=draw.randint(1, 3),
+            n_workers=n_workers,
+            world_size=draw.choice([1, 1, draw.randint(1, n_workers)]),
+            averages_metrics=draw.random() < 0.3,
             metric=draw.choice([None, "metric", "other"]),
             retries=draw.randint(0, 1),
             max_failures=draw.choice([None, None, 0, 2]),
@@ -136,8 +141,13 @@ class World:
             event = {"stop": stop, "time": inputs.TimeIsUp(1.0), "patience": inputs.PatienceEnded()}[kind]
             if kind == "patience" and self.state.ending_state is None:
                 event = None
+        elif kind == "incomplete" and self.state.is_gang_incomplete(self.state.n_gang_starts):
+            event = inputs.GangIncomplete(1.0, "")
+        elif kind == "ready" and self.started:
+            order = draw.choice(self.started[-4:])
+            event = facts.RankReady(order.trial_id, order.attempt, order.worker_id, "host:1")
         elif kind in ("end", "report", "old") and self.started:
-            order = draw.choice(self.started[-3:])
+            order = draw.choice(self.started[-4:])
             attempt = order.attempt - (kind == "old")
             event = (
                 facts.MetricReported(order.trial_id, attempt, order.worker_id, draw.randint(0, 9), {"metric": 1.0})
@@ -150,7 +160,8 @@ class World:
     def _ended(self, order: commands.StartTrial, attempt: int) -> facts.TrialEnded:
         state = self.chance.choice([TrialState.COMPLETE, TrialState.COMPLETE, TrialState.FAILED, TrialState.PRUNED])
         metrics = self.chance.choice([{"metric": 1.0}, {"metric": float("nan")}, {}, {"other": 1.0, "metric": 2.0}])
-        error = TrialError("E", "e") if state is TrialState.FAILED else None
+        is_consequence = self.chance.random() < 0.3
+        error = TrialError("E", "e", is_consequence=is_consequence) if state is TrialState.FAILED else None
         return facts.TrialEnded(order.trial_id, attempt, order.worker_id, state, metrics, error=error)
 
     def finish(self) -> None:

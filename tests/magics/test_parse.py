@@ -67,15 +67,15 @@ def test_every_option_of_this_version_is_in_the_help(verb: object) -> None:
             "hpo --ui htm",
             "UsageError: %%lagom hpo: --ui is 'htm'; allowed: auto, widget, html, text. Did you mean html?",
         ),
-        ("hpoo --trials 3", "UsageError: %%lagom: unknown verb 'hpoo'; known: hpo, run. Did you mean hpo?"),
-        ("", "UsageError: %%lagom: which verb? known: hpo, run."),
+        ("hpoo --trials 3", "UsageError: %%lagom: unknown verb 'hpoo'; known: hpo, train, run. Did you mean hpo?"),
+        ("", "UsageError: %%lagom: which verb? known: hpo, train, run."),
         (
             "status",
-            "UsageError: %%lagom status: a cell runs with hpo or run. Use %lagom status on a line.",
+            "UsageError: %%lagom status: a cell runs with hpo, train or run. Use %lagom status on a line.",
         ),
         (
-            "train --workers 2",
-            "NotThereYetError: `%lagom train` is not there yet. There are: hpo, run, status, runs, show, stop, prune, "
+            "ablate --workers 2",
+            "NotThereYetError: `%lagom ablate` is not there yet. There are: hpo, train, run, status, runs, show, stop, prune, "
             "retry, best, board, spark, config.",
         ),
     ],

@@ -255,7 +255,24 @@ def test_the_document_of_a_config_is_json() -> None:
         (
             TorchDistributedConfig,
             {"zero_lvl": 4},
-            "zero_lvl is 4; allowed: 0, 1, 2 or 3 (= fsdp). Use zero_lvl=3 to shard.",
+            "zero_lvl is 4; allowed: 0 or 3 (= fsdp). Use zero_lvl=3 to shard.",
+        ),
+        (
+            TorchDistributedConfig,
+            {"zero_lvl": 2},
+            "zero_lvl is 2; allowed: 0 or 3 (= fsdp). Use strategy='fsdp' (= zero_lvl=3), which shards gradients and "
+            "optimizer states too.",
+        ),
+        (
+            TorchDistributedConfig,
+            {"mixed_precision": "int8"},
+            "mixed_precision (--mixed-precision) is 'int8'; allowed: bf16, fp16. Use mixed_precision='bf16'.",
+        ),
+        (
+            TorchDistributedConfig,
+            {"collective_timeout": "soon"},
+            "collective_timeout (--collective-timeout) is 'soon'; allowed: a number of seconds > 0, or text such "
+            "as '90s', '30m' or '1h30m'. Try collective_timeout='30m'.",
         ),
         (
             TfDistributedConfig,
@@ -264,7 +281,7 @@ def test_the_document_of_a_config_is_json() -> None:
         ),
     ],
 )
-def test_configs_of_later_versions_check_themselves_already(
+def test_the_other_configs_check_themselves(
     kind: type[BaseConfig], values: dict[str, Any], message: str
 ) -> None:
     assert complaint(kind, **values) == message

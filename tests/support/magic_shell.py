@@ -63,6 +63,7 @@ class Launch:
     detach: bool
     ui: str
     source: str | None
+    resumed: Run | None = None
 
 
 class LiveStandIn:
@@ -102,9 +103,16 @@ class QuietBackend(PackageBackend):
     session: SessionInfo | None = None
 
     def launch(
-        self, train_fn: Callable[..., Any], config: BaseConfig, *, detach: bool, ui: str, source: str | None
+        self,
+        train_fn: Callable[..., Any],
+        config: BaseConfig,
+        *,
+        detach: bool,
+        ui: str,
+        source: str | None,
+        resumed: Run | None,
     ) -> Run:
-        self.launches.append(Launch(train_fn, config, detach, ui, source))
+        self.launches.append(Launch(train_fn, config, detach, ui, source, resumed))
         run = store_run(config.name or train_fn.__name__)
         if self.ends_with is not None:
             raise self.ends_with(run)

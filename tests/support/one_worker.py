@@ -148,7 +148,17 @@ class OneWorker:
 
     def start(self, trial_id: int, attempt: int = 1, seed: int | None = None, **hparams: Any) -> None:
         """Starts a trial and does not wait."""
-        self.send("start_trial", trial_id=trial_id, attempt=attempt, hparams=hparams, seed=seed, budget=None)
+        self.send(
+            "start_trial",
+            trial_id=trial_id,
+            attempt=attempt,
+            hparams=hparams,
+            seed=seed,
+            budget=None,
+            rank=0,
+            checkpoint=None,
+            world_size=1,
+        )
 
     async def ended(self, trial_id: int, attempt: int = 1) -> Ended:
         """The end of a trial."""
@@ -202,6 +212,7 @@ async def one_worker(
         "notebook_dir": str(notebook_dir),
         "spark_attempt": 0,
         "session_path": user_code_path or [],
+        "distribution": None,
     }
 
     def task() -> None:

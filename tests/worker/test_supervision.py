@@ -89,7 +89,8 @@ def test_what_the_function_may_know_of_its_trial(tmp_path: Path) -> None:
     async def scenario() -> None:
         wants = ("hparams", "trial", "seed", "budget")
         async with one_worker(train, tmp_path, wants=wants, names=("a",)) as worker:
-            worker.send("start_trial", trial_id=4, attempt=2, hparams={"a": 1, "b": [2]}, seed=9, budget=3)
+            alone = {"rank": 0, "world_size": 1, "checkpoint": None}
+            worker.send("start_trial", trial_id=4, attempt=2, hparams={"a": 1, "b": [2]}, seed=9, budget=3, **alone)
             ended = await worker.ended(4, 2)
         assert ended.record["metrics"] == {"seed": 9.0, "budget": 3.0}, ended
         assert ended.record["values"] == {"notebook": repr(str(tmp_path))}
@@ -253,6 +254,7 @@ def test_a_driver_that_is_not_there_is_told() -> None:
         "notebook_dir": "/nonexistent",
         "spark_attempt": 0,
         "session_path": [],
+        "distribution": None,
     }
     with pytest.raises(RuntimeError, match=r"the driver at 127\.0\.0\.1:1 cannot be reached"):
         run_worker(launch)

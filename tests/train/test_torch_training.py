@@ -1,0 +1,193 @@
+"""`%%lagom train` with PyTorch: a function that knows nothing of other workers learns what it learns alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from calling_home import Home, call_home
+from masters import ended, facts_of
+from torch.utils.data import DataLoader, TensorDataset
+
+from lagom_magic import TorchDistributedConfig
+from lagom_magic.events import facts
+from lagom_magic.run import Run
+
+Launch = Callable[..., Run]
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+
+class Net(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+def data(n_rows: int = 40) -> TensorDataset:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(n_rows, 4, generator=generator)
+    return TensorDataset(x, x.sum(1, keepdim=True))
+
+
+def train(module, train_set, hparams, reporter=None, trial=None, port=0, trouble=""):
+    model = module()
+    optimizer = torch.optim.SGD(model.parameters(), lr=hparams.get("lr", 0.1))
+    state = reporter.restore(model=model, optimizer=optimizer) if reporter else {}
+    loader = DataLoader(train_set, batch_size=8)
+    for epoch in range(state.get("epoch", -1) + 1, 5):
+        print(f"epoch {epoch}")
+        for x, y in loader:
+            loss = ((model(x) - y) ** 2).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        if reporter:
+            reporter.broadcast(loss.item(), step=epoch)
+            reporter.checkpoint(model=model, optimizer=optimizer, epoch=epoch)
+        if epoch == 2 and trial is not None and trial.attempt == 1:
+            if trial.rank == 1 and trouble == "raises":
+                raise ValueError("a bad batch")
+            if port:
+                call_home(port, rank=trial.rank, attempt=trial.attempt)
+            if trial.rank == 1 and trouble == "hangs":
+                time.sleep(1000)
+    return {"loss": loss.item()}
+
+
+def config(**options: Any) -> TorchDistributedConfig:
+    return TorchDistributedConfig(
+        **{"workers": 2, "module": Net, "train_set": data(), "collective_timeout": 30, **options}
+    )
+
+
+def weights_alone() -> dict[str, torch.Tensor]:
+    """What the same function learns in a plain call."""
+    built = []
+
+    def build():
+        built.append(Net())
+        return built[0]
+
+    train(build, data(), {})
+    return built[0].state_dict()
+
+
+def assert_learned_the_same(run: Run) -> None:
+    assert run.state == "COMPLETE", run.error
+    learned = run.load_model()
+    for name, expected in weights_alone().items():
+        torch.testing.assert_close(learned[name], expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_workers_learn_what_one_process_learns(run_here: Launch, strategy: str) -> None:
+    run = run_here(train, config(strategy=strategy))
+    assert_learned_the_same(run)
+    [trial] = run.trials
+    assert trial.metrics.keys() == {"loss", "metric"}
+    assert run.result["loss"] == trial.metrics["loss"]
+    [started] = facts_of(run, facts.TrialStarted)
+    assert started.world_size == 2
+    assert [fact.step for fact in facts_of(run, facts.MetricReported)] == list(range(5))
+    assert isinstance(run.load_model(Net), Net)
+
+
+def test_each_rank_prints_under_its_own_name_and_into_a_log_of_its_own(run_here: Launch) -> None:
+    run = run_here(train, config())
+    console = (run.dir / "console.log").read_text().splitlines()
+    for rank in (0, 1):
+        assert [line for line in console if line.startswith(f"[r{rank}] ")] == [
+            f"[r{rank}] epoch {i}" for i in range(5)
+        ]
+    expected = "".join(f"epoch {epoch}\n" for epoch in range(5))
+    assert (run.trials[0].dir / "output.log").read_text() == expected
+    assert (run.trials[0].dir / "output.r1.log").read_text() == expected
+
+
+def test_a_rank_that_raises_stops_all_within_two_seconds_and_its_own_traceback_is_shown(
+    run_here: Launch, home: Home
+) -> None:
+    run = run_here(train, config(hparams={"port": home.port, "trouble": "raises"}), detach=True)
+    caller = home.next_caller()
+    caller.say()
+    begun = time.monotonic()
+    ended(run)
+    assert time.monotonic() - begun < 2
+    assert run.state == "FAILED"
+    error = run.trials[0].error
+    assert error is not None
+    assert error.kind == "ValueError"
+    assert error.message.startswith("rank 1 (worker 2 on ")
+    assert error.message.endswith("): a bad batch")
+    assert 'raise ValueError("a bad batch")' in error.traceback
+    assert run.error is not None
+    assert "a bad batch" in run.error
+
+
+def test_a_rank_that_is_killed_is_named(run_here: Launch, home: Home) -> None:
+    run = run_here(train, config(hparams={"port": home.port}), detach=True)
+    callers = {caller.facts["rank"]: caller for caller in home.next_callers(2)}
+    callers[1].process.kill()
+    callers[0].say()
+    ended(run)
+    error = run.trials[0].error
+    assert error is not None
+    assert error.kind == "SIGKILL"
+    assert error.message.startswith("rank 1 (worker 2 on ")
+
+
+def test_a_rank_that_hangs_ends_the_training_at_the_collective_timeout_and_is_named(run_here: Launch) -> None:
+    run = run_here(train, config(hparams={"trouble": "hangs"}, collective_timeout=3))
+    assert run.state == "FAILED"
+    error = run.trials[0].error
+    assert error is not None
+    assert error.message.startswith("no word of rank 1 (worker 2 on ")
+
+
+def test_a_training_that_fails_goes_on_from_its_last_checkpoint(run_here: Launch) -> None:
+    run = run_here(train, config(hparams={"trouble": "raises"}, retries=1))
+    [requeued] = facts_of(run, facts.TrialRequeued)
+    assert requeued.attempt == 2
+    second = [fact for fact in facts_of(run, facts.MetricReported) if fact.attempt == 2]
+    assert [fact.step for fact in second] in ([3, 4], [2, 3, 4])
+    assert_learned_the_same(run)
+
+
+def test_a_lost_worker_costs_one_attempt_which_goes_on_from_the_last_checkpoint(run_here: Launch, home: Home) -> None:
+    run = run_here(train, config(hparams={"port": home.port}), detach=True)
+    callers = {caller.facts["rank"]: caller for caller in home.next_callers(2)}
+    callers[1].supervisor.kill()
+    callers[0].say()
+    ended(run)
+    assert_learned_the_same(run)
+    assert run.trials[0].attempt == 2
+
+
+def test_a_stopped_training_is_resumed_from_its_checkpoint(run_here: Launch, home: Home) -> None:
+    first = run_here(train, config(hparams={"port": home.port}), detach=True)
+    for caller in home.next_callers(2):
+        assert caller.facts["attempt"] == 1
+    first.stop()
+    ended(first)
+    assert first.state == "STOPPED"
+    second = run_here(train, config(), resumed=first)
+    assert_learned_the_same(second)
+    assert [fact.step for fact in facts_of(second, facts.MetricReported)] in ([3, 4], [2, 3, 4])
+
+
+def test_one_slot_too_few_is_told_with_both_numbers_in_time(run_here: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAGOM_START_TIMEOUT", "4")
+    begun = time.monotonic()
+    run = run_here(train, config(workers=2), n_slots=1)
+    assert time.monotonic() - begun < 15
+    assert run.state == "FAILED"
+    assert run.error is not None
+    assert run.error.startswith("1 of the 2 workers that train together came within 4 s.")
