@@ -22,6 +22,7 @@ from lagom_magic.errors import RunError
 from lagom_magic.events.facts import Fact
 from lagom_magic.experiment import launch
 from lagom_magic.run import Trial
+from lagom_magic.spec.config import BaseConfig
 from lagom_magic.store.journal import JournalReader
 
 if TYPE_CHECKING:
@@ -67,6 +68,9 @@ class Master:
     def _launch(self, train_fn: Callable[..., Any], detach: bool, options: dict[str, Any]) -> Run:
         notebook_dir = options.pop("notebook_dir", self.notebook_dir)
         ui = options.pop("ui", "none")
+        config: BaseConfig | None = options.pop("config", None)
+        if config is not None:
+            return launch(train_fn, config, detach=detach, ui=ui, notebook_dir=notebook_dir, **options)
         cases: list[Any] | None = options.pop("cases", None)
         if cases is not None:
             space = Searchspace(case=Categorical(cases))

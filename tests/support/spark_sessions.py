@@ -32,10 +32,19 @@ def cluster_session(cluster: StandaloneCluster) -> SessionInfo:
     return _with_executors(_session_on(cluster.master, dict(cluster.settings), cluster.python))
 
 
-def start_cluster_session(cluster: StandaloneCluster, settings: Mapping[str, str]) -> SessionInfo:
-    """A session of its own on the standalone cluster; there must be none. Stop it afterwards."""
+def start_cluster_session(
+    cluster: StandaloneCluster, settings: Mapping[str, str], *, has_executors: bool = True
+) -> SessionInfo:
+    """A session of its own on the standalone cluster; there must be none. Stop it afterwards.
+
+    Args:
+        cluster: the cluster.
+        settings: beside the cluster's.
+        has_executors: return when all are there; else at once.
+    """
     with _pyspark_python(cluster.python):
-        return _with_executors(start_session(cluster.master, {**cluster.settings, **settings}))
+        info = start_session(cluster.master, {**cluster.settings, **settings})
+        return _with_executors(info) if has_executors else info
 
 
 def _with_executors(info: SessionInfo) -> SessionInfo:
