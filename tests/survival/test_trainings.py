@@ -1,4 +1,4 @@
-"""Trainings on several workers of a real Spark: they begin, know their GPUs, and whatever fails is named and ends all."""
+"""Trainings on several workers of a real Spark: they begin, know their GPUs; whatever fails is named and ends all."""
 
 from __future__ import annotations
 
@@ -95,11 +95,11 @@ def growing_session(session: str, standalone_cluster: StandaloneCluster) -> Iter
         "spark.dynamicAllocation.shuffleTracking.enabled": "true",
         "spark.dynamicAllocation.minExecutors": "0",
         "spark.dynamicAllocation.initialExecutors": "1",
-        "spark.dynamicAllocation.schedulerBacklogTimeout": "100ms",
+        "spark.dynamicAllocation.schedulerBacklogTimeout": "1s",
         "spark.executor.cores": "1",
         "spark.executor.resource.gpu.amount": "1",
     }
-    yield start_cluster_session(standalone_cluster, settings)
+    yield start_cluster_session(standalone_cluster, settings, has_executors=False)
     stop_session()
     session_on(session, lambda: standalone_cluster)
 
