@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lab ui check bench bench-search bench-ui soak dist clean
+.PHONY: help demo test lab ui check bench bench-search bench-ui bench-train soak dist clean
 
 PY := .venv/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-input --constraint constraints.txt
@@ -39,6 +39,9 @@ bench: .venv/.dev ## speed, side by side with other ways; needs a quiet machine
 
 bench-search: .venv/.dev ## whether samplers and pruners help
 	@$(PY) benchmarks/bench_search.py $(ARGS)
+
+bench-train: .venv/.dev ## training on several workers beside torchrun; needs a quiet machine
+	@$(PY) benchmarks/bench_train.py $(ARGS)
 
 bench-ui: .venv/.dev .venv/.ui ## the live view under load, in JupyterLab with Chromium; needs a quiet machine
 	@$(PY) benchmarks/bench_ui.py $(ARGS)

@@ -25,13 +25,14 @@ from lagom_magic.search.factory import Search, make_search
 from lagom_magic.search.promotion_sampler import PromotionSampler
 from lagom_magic.spec.config import BaseConfig, DistributedConfig, OptimizationConfig
 from lagom_magic.spec.duration import ALLOWED, seconds
-from lagom_magic.spec.inspection import FunctionPlan, plan_function
+from lagom_magic.spec.inspection import FunctionPlan, doubts_of_defaults, plan_function
 from lagom_magic.spec.space_json import space_to_json
 from lagom_magic.store.layout import default_home
 from lagom_magic.store.requests import Request
 from lagom_magic.store.store import RunStore
 
 if TYPE_CHECKING:
+    from lagom_magic.cluster.data import RunData
     from lagom_magic.cluster.kit import WorkerKit
     from lagom_magic.cluster.session import SessionInfo
     from lagom_magic.display import Display, Publisher
@@ -58,7 +59,7 @@ class Launching:
         Raises:
             ConfigError: for the function, the space, an option, or something that cannot be pickled.
         """
-        from lagom_magic.cluster.prepare import prepare_kit
+        from lagom_magic.cluster.data import RunData
 
         self._config = config
         self._source = source
@@ -72,14 +73,12 @@ class Launching:
         self._plan = plan if _gives_budgets(self._search, config) else _without_budget(plan)
         self._session: SessionInfo | None = None
         self._publisher: Publisher | None = None
-        self._kit, self._notes = prepare_kit(
-            self._plan.payload(),
-            self._notebook_dir,
-            config.py_files,
-            config.files,
-            is_local=self._will_be_local(),
-            distribution=config.distribution() if isinstance(config, DistributedConfig) else None,
-        )
+        self._is_local = self._will_be_local()
+        self._data = RunData(default_home(), is_shared=isinstance(config, DistributedConfig))
+        self._plan = replace(self._plan, fixed=self._data.looked_up(self._plan.fixed))
+        # What only Spark can make ready is left out here, so that all else is found wanting before Spark starts.
+        self._kit, self._kit_notes = self._packed(self._data.without_frames(self._plan.fixed))
+        self._notes = doubts_of_defaults(plan)
         self._n_workers = config.workers or os.cpu_count() or 1
         n_points = self._search.sampler.n_trials or 0
         if n_points > self._n_trials():
@@ -87,6 +86,19 @@ class Launching:
                 f"the grid has {n_points:,} points, and {self._n_trials()} of them run; --trials {n_points} runs all.",
             )
         self._start_timeout_s = _start_timeout_s()
+
+    def _packed(self, fixed: dict[str, Any]) -> tuple[WorkerKit, tuple[str, ...]]:
+        from lagom_magic.cluster.prepare import prepare_kit
+
+        config = self._config
+        return prepare_kit(
+            replace(self._plan, fixed=fixed).payload(),
+            self._notebook_dir,
+            config.py_files,
+            config.files,
+            is_local=self._is_local,
+            distribution=config.distribution() if isinstance(config, DistributedConfig) else None,
+        )
 
     def _will_be_local(self) -> bool:
         if self._make_launcher is not None:
@@ -98,23 +110,44 @@ class Launching:
         return context is None or is_local(context.master)
 
     def open_cluster(self, ui: str) -> None:
-        """Take the notebook's Spark session, or start a local one; on the caller's thread.
+        """Take the notebook's Spark session, or start a local one, and make the data ready; on the caller's thread.
 
         Args:
             ui: how to show that, and then the run: "auto", "html", "text" or "none".
 
         Raises:
             ClusterError: when there is no Spark to be had.
+            Exception: what `process_data` raises.
         """
         self._publisher = _publisher_of(ui)
-        if self._make_launcher is not None:
-            return
+        if self._make_launcher is None:
+            self._take_session()
+        self._make_data_ready()
+
+    def _make_data_ready(self) -> None:
+        fixed, processing = self._plan.fixed, self._plan.processing
+        if processing is not None:
+            fixed = fixed | self._data.looked_up(processing.call(vars(self._config)))
+        try:
+            if processing is not None or self._data.has_frames(fixed):
+                fixed = self._data.written(fixed, self._announce)
+                self._kit, self._kit_notes = self._packed(fixed)
+            self._notes += self._data.notes(fixed, self._n_workers)
+        except BaseException:
+            self._data.close()
+            raise
+
+    def _announce(self, text: str) -> None:
+        if self._publisher is not None:
+            self._publisher.announce(text)
+
+    def _take_session(self) -> None:
         from lagom_magic.cluster.session import current_session, ensure_session
         from lagom_magic.cluster.slots import count_slots
 
         config = self._config
-        if current_session() is None and self._publisher is not None:
-            self._publisher.announce("lagom: starting a local Spark, once for this notebook …")
+        if current_session() is None:
+            self._announce("lagom: starting a local Spark, once for this notebook …")
         self._session = ensure_session(config.workers)
         slots = count_slots(self._session.context, config.gpus_per_worker)
         wanted = config.workers or max(1, slots)
@@ -127,7 +160,7 @@ class Launching:
 
     def start(self) -> Run:
         """Begin the run and return at once."""
-        notices = _Notices(self._notes)
+        notices = _Notices(self._kit_notes + self._notes)
         store = RunStore.create(default_home(), self._experiment_name(), self._document(), self._source, notices)
         try:
             if self._checkpoint is not None:
@@ -139,12 +172,14 @@ class Launching:
                 display.start()
         except BaseException:
             store.close({"state": "FAILED"})
+            self._data.close()
             raise
         if display is not None:
             store.on_written = display.wake
             driver.on_progress = display.wake
         log = _DriverLog(store.layout.root)
-        driver.on_end = lambda: _finish(display, log)
+        data = self._data
+        driver.on_end = lambda: _finish(display, log, data)
         driver.start()
         notices.go_to(driver.notice)
         return run
@@ -370,7 +405,8 @@ def _steer(run: Run, request: Request) -> None:
             raise StoreError(f"run {run.id} has ended.")
 
 
-def _finish(display: Display | LiveView | None, log: _DriverLog) -> None:
+def _finish(display: Display | LiveView | None, log: _DriverLog, data: RunData) -> None:
+    data.close()
     if display is not None:
         display.close()
     log.close()

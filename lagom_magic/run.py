@@ -105,7 +105,6 @@ class Trial:
             if path.is_file() and not (path.name.startswith(".") and path.name.endswith(".part"))
         }
 
-
     @property
     def checkpoint(self) -> Path | None:
         """The newest file that `reporter.checkpoint` has kept, of this attempt or an earlier one; None without one."""
@@ -351,6 +350,8 @@ class Run(Mapping[str, Any]):
         """One line for a person: how it ended or stands, and what it has."""
         view, best = self.view, self.best
         reason = f": {view.state_reason.rstrip('.')}" if view.state_reason else ""
+        if view.state is RunState.STOPPED and reason.startswith(": stopped "):
+            reason = reason.removeprefix(": stopped")  # the phrase says that already
         stop = "" if reason.endswith("?") else "."
         found = f" Best: trial {best.id}, {view.metric_name or 'metric'} {best.metric:g}." if best else ""
         return f"Run {self.id} {_PHRASES[view.state]}{reason}{stop} {_counted(view)}.{found}{self._where_to_look(view)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
@@ -49,6 +50,12 @@ def bundles_of(notebook: NotebookNode) -> Iterator[dict[str, str]]:
 
 def streams_of(notebook: NotebookNode) -> str:
     return "".join(output["text"] for output in outputs_of(notebook) if output["output_type"] == "stream")
+
+
+def warnings_of(notebook: NotebookNode) -> str:
+    """What a reader would see in red."""
+    outputs = [output for output in outputs_of(notebook) if output.get("name") == "stderr"]
+    return "".join(output["text"] for output in outputs)
 
 
 @pytest.fixture
@@ -106,6 +113,7 @@ def test_nbconvert_saves_the_quickstart_with_its_final_table(place: Path) -> Non
     assert "PRUNED" in bundle["text/plain"]
     assert "[w1 t" in streams_of(executed)
     assert "[w2 t" in streams_of(executed)
+    assert warnings_of(executed) == ""
     run = the_run_in(place)
     assert run.state == "COMPLETE"
     assert len(run.trials) == 20
@@ -134,7 +142,11 @@ def test_the_second_notebook_runs_without_torch(place: Path) -> None:
     nbformat.write(notebook, place / "sklearn_xgboost.ipynb")
     done = nbconvert(place, "sklearn_xgboost.ipynb", "done.ipynb")
     assert done.returncode == 0, done.stderr
-    assert len(list(bundles_of(read(place / "done.ipynb")))) == 2
+    executed = read(place / "done.ipynb")
+    assert len(list(bundles_of(executed))) == 2
+    assert warnings_of(executed) == ""
+    importances = ast.literal_eval(list(outputs_of(executed))[-1]["data"]["text/plain"])
+    assert max(importances.values()) > min(importances.values())
     assert the_run_in(place, "svm").state == "COMPLETE"
     boosting = the_run_in(place, "boosting")
     assert boosting.best is not None

@@ -201,7 +201,7 @@ def test_the_text_of_a_run_shows_state_best_and_folder(tmp_path: Path, monkeypat
 def test_the_line_at_the_end_of_a_stopped_run_says_what_it_has(tmp_path: Path) -> None:
     text = golden("stopped", tmp_path).describe_end()
     assert text == (
-        f"Run {tmp_path.name} was stopped: stopped by its user. "
+        f"Run {tmp_path.name} was stopped by its user. "
         "3 of 20 trials: 1 complete, 2 stopped. Best: trial 0, accuracy 0.5."
     )
 

@@ -31,6 +31,7 @@ class WorkerKit:
         payload: the pickled call, opened only in the trial process.
         user_code_zip: the user's own modules, and files for the working directory.
         notebook_dir: the notebook's folder, absolute.
+        notebook_python: the notebook's interpreter, "host:path".
         session_path: what workers add to the end of sys.path.
         distribution: settings of a training on several workers at once; None = each works alone.
     """
@@ -41,6 +42,7 @@ class WorkerKit:
     user_code_zip: bytes
     notebook_dir: str
     session_path: tuple[str, ...] = ()
+    notebook_python: str = ""
     distribution: dict[str, Any] | None = None
 
     def shared(self) -> dict[str, Any]:

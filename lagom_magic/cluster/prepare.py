@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -47,6 +48,7 @@ def prepare_kit(
         user_code_zip=code.zip(),
         notebook_dir=str(notebook_dir.resolve()),
         session_path=path_additions(sys.path, notebook_dir) if is_local else (),
+        notebook_python=f"{os.uname().nodename}:{sys.executable}",
         distribution=distribution,
     )
     return kit, pickled.notes

@@ -104,9 +104,7 @@ def workers(view: RunView) -> tuple[str, str]:
 
 def error_line(trial: TrialView, limit: int) -> str:
     """Why it failed, on one line: 'ValueError: shapes do not match'; '' when it did not."""
-    if trial.error is None:
-        return ""
-    return one_line(f"{trial.error.kind}: {trial.error.message}" if trial.error.message else trial.error.kind, limit)
+    return one_line(trial.error.in_words, limit) if trial.error is not None else ""
 
 
 def constants_line(columns: Columns) -> str:
@@ -128,11 +126,24 @@ def settings_line(view: RunView) -> str:
 
 
 def notices(view: RunView, limit: int = 5) -> list[str]:
-    """The latest notices and why the run ended, one line each."""
+    """What fails, the latest notices and why the run ended, one line each."""
     texts = [one_line(text, 400) for text in view.notices[-limit:]]
     n_earlier = len(view.notices) - len(texts)
     reason = [one_line(view.state_reason, 400)] if view.state_reason else []
-    return [*([f"{count(n_earlier, 'earlier notice')} in the run folder"] if n_earlier else []), *texts, *reason]
+    earlier = [f"{count(n_earlier, 'earlier notice')} in the run folder"] if n_earlier else []
+    return [*_failures(view), *earlier, *texts, *reason]
+
+
+def _failures(view: RunView) -> list[str]:
+    """While the run lives: '3 trials failed; the first, trial 0: ValueError: no data'."""
+    failed = [trial for trial in view.trials.values() if trial.state is TrialState.FAILED]
+    if view.state.is_final or not failed:
+        return []
+    first = min(failed, key=lambda trial: (trial.ended_at or 0.0, trial.id))
+    why = error_line(first, 300) or "no reason given"
+    if len(failed) == 1:
+        return [f"trial {trial_label(first)} failed: {why}"]
+    return [f"{count(len(failed), 'trial')} failed; the first, trial {trial_label(first)}: {why}"]
 
 
 def _some(texts: list[str], limit: int = 12) -> str:

@@ -285,14 +285,14 @@ class DriverState:
         limit = self._plan.max_failures
         if limit is None or n_failed <= limit:
             return ""
-        last = f"{error.kind}: {error.message}" if error else "no reason given"
+        last = error.in_words if error else "no reason given"
         return f"{n_failed} trials failed, more than max_failures={limit} allows; the last: {last}"
 
     def _finish_trial(self, trial_id: int, trial: _Trial, ended: TrialEnded) -> list[Command]:
         trial.state = ended.state
         trial.last_report = {}
         if ended.state is TrialState.FAILED:
-            reason = f"{ended.error.kind}: {ended.error.message}" if ended.error else "no reason given"
+            reason = ended.error.in_words if ended.error else "no reason given"
             self._failures[trial_id] = reason.partition("\n")[0]
         self._n_final += 1
         self._n_ends += 1

@@ -47,6 +47,10 @@ class RunState(StrEnum):
         return self not in (RunState.STARTING, RunState.RUNNING)
 
 
+#: Kinds as people say them; the others are names that people know, of exceptions and signals.
+_SPOKEN_KINDS = {"NO_METRIC": "no metric", "NAN": "not a number"}
+
+
 @dataclass(frozen=True, slots=True)
 class TrialError:
     """Why a trial failed.
@@ -62,7 +66,13 @@ class TrialError:
     is_consequence: bool = False
 
     def __str__(self) -> str:
-        return self.traceback.rstrip() or f"{self.kind}: {self.message}"
+        return self.traceback.rstrip() or self.in_words
+
+    @property
+    def in_words(self) -> str:
+        """Kind and message for people: 'no metric: it returned None …', 'ValueError: shapes do not match'."""
+        kind = _SPOKEN_KINDS.get(self.kind, self.kind)
+        return f"{kind}: {self.message}" if self.message else kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,11 +237,16 @@ class RunView:
         return max(0.0, (now if self.ended_at is None else self.ended_at) - self.started_at)
 
     def remaining_s(self, now: float) -> float | None:
-        """Estimate of the seconds left; None when nothing can be said (no trial has ended, no known end)."""
+        """Estimate of the seconds left; None when nothing can be said (no trial is done, no known end).
+
+        Failed and stopped trials do not say how long one takes.
+        """
         n_done, n_trials = self.n_done, self.n_trials
-        if self.state.is_final or n_trials is None or not n_done or not self.n_workers_alive:
+        telling = self.counts[TrialState.COMPLETE] + self.counts[TrialState.PRUNED]
+        if self.state.is_final or n_trials is None or not telling or not self.n_workers_alive:
             return None
-        mean_s = self.ended_duration_s / n_done
+        states = (TrialState.COMPLETE, TrialState.PRUNED)
+        mean_s = sum(trial.duration_s for trial in self.trials.values() if trial.state in states) / telling
         ages_s = [self.trials[trial_id].elapsed_s(now) or 0.0 for trial_id in self.running]
         work_s = mean_s * max(0, n_trials - n_done - len(ages_s)) + sum(max(0.0, mean_s - age_s) for age_s in ages_s)
         return work_s / self.n_workers_alive

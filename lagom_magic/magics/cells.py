@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
@@ -24,10 +26,34 @@ def run_cell(shell: InteractiveShell, cell: str) -> None:
     """
     if shell.should_run_async(cell, transformed_cell=shell.transform_cell(cell)):  # type: ignore[no-untyped-call]
         raise UsageError("%%lagom: the cell awaits at its top level. Await in a cell before, or in asyncio.run().")
-    result = shell.run_cell(cell, store_history=False, silent=True)  # type: ignore[no-untyped-call]
+    with _counted_as_its_cell(shell):
+        result = shell.run_cell(_below_magic(cell), store_history=False, silent=True)  # type: ignore[no-untyped-call]
     error = result.error_before_exec or result.error_in_exec
     if error is not None:
         raise LagomError(f"the cell raised {type(error).__name__} (above), so nothing was started.") from error
+
+
+def _below_magic(cell: str) -> str:
+    """The cell with a comment where the magic's line was, so that errors name the lines that a person sees.
+
+    A blank line would not do: IPython removes those. Below another cell magic the lines are that one's affair.
+    """
+    if cell.lstrip().startswith("%%"):
+        return cell
+    indent = re.match(r"(?:[^\S\n]*\n)*([^\S\n]*)", cell)
+    return f"{indent[1] if indent else ''}# %%lagom\n{cell}"
+
+
+@contextmanager
+def _counted_as_its_cell(shell: InteractiveShell) -> Iterator[None]:
+    """While it lasts, code runs under the number of the cell that is running: IPython has counted on to the next."""
+    next_count = shell.execution_count
+    running = shell.displayhook.exec_result
+    shell.execution_count = getattr(running, "execution_count", None) or next_count
+    try:
+        yield
+    finally:
+        shell.execution_count = next_count
 
 
 def functions_in(shell: InteractiveShell, cell: str) -> list[str]:

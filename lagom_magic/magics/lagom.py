@@ -64,7 +64,7 @@ class LagomMagics(Magics):
         Looking and steering::
 
             %lagom status            the live run
-            %lagom runs              all runs
+            %lagom runs              the newest runs
             %lagom stop              stop the live run, keep what is finished
             %lagom spark local[4]    start Spark yourself
 

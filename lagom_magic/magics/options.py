@@ -54,6 +54,7 @@ class Verb:
     Attributes:
         summary: one line for the overview.
         arguments: what follows that is no option, as (dest, metavar, how many, as argparse counts).
+        topics: what else its help explains, before the examples.
         is_cell: it runs the function of a cell.
     """
 
@@ -62,8 +63,18 @@ class Verb:
     options: tuple[Option, ...] = ()
     arguments: tuple[tuple[str, str, str], ...] = ()
     examples: str = ""
+    topics: str = ""
     is_cell: bool = False
 
+
+#: The kinds of hyperparameter, for the help.
+_HYPERPARAMETERS = """\
+hyperparameters, as annotations or in a Searchspace:
+  Float(1e-4, 1e-1, log=True)    a number; log=True: on a log scale; step=0.1: in steps
+  Int(16, 256)                   a whole number, both ends included; log and step as well
+  Categorical(["adam", "sgd"])   one of several values
+  Ordinal([16, 32, 64])          one of several values that have an order
+  …, when={"optimizer": "sgd"}   any of them, only where another has that value, or one of a list"""
 
 _SEARCH = (
     Option("--trials", "num_trials", "how many trials at most (20)", "N"),
@@ -99,7 +110,7 @@ _COMMON = (
     Option("--dataset", "dataset", "fills the argument dataset", "NAME", name_of="data"),
     Option("--train-set", "train_set", "fills the argument train_set", "NAME", name_of="data"),
     Option("--test-set", "test_set", "fills the argument test_set", "NAME", name_of="data"),
-    Option("--process-data", "process_data", "reads the data of a data-parallel run", "NAME", is_built=False),
+    Option("--process-data", "process_data", "makes the sets of what is given, here, once", "NAME", name_of="function"),
     Option("--hparams", "hparams", "fixes arguments: a dict, a Trial or a Run", "NAME", name_of="hparams"),
     Option("--set", "set", "fixes one argument", "K=V", repeats=True),
     Option("--files", "files", "a file or folder that the function reads", "PATH", repeats=True),
@@ -137,6 +148,7 @@ VERBS: dict[str, Verb] = {
       return {"accuracy": accuracy, "loss": loss}
 
   %lagom hpo --fn train --space my_space --sampler tpe --minimize loss --set epochs=5""",
+            topics=_HYPERPARAMETERS,
             is_cell=True,
         ),
         Verb(
@@ -166,7 +178,12 @@ VERBS: dict[str, Verb] = {
             is_cell=True,
         ),
         Verb("status", "the live run of this kernel", examples="  %lagom status"),
-        Verb("runs", "all runs of this folder", examples="  %lagom runs"),
+        Verb(
+            "runs",
+            "the newest runs of this folder",
+            (Option("--all", "is_all", "every one of them"),),
+            examples="  %lagom runs\n  %lagom runs --all",
+        ),
         Verb(
             "show",
             "one run (the last one), as stored",

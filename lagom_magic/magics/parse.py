@@ -51,7 +51,8 @@ def find_verb(words: Sequence[str], *, is_cell: bool) -> Verb:
         sign = "%%lagom" if is_cell else "%lagom"
         if name in VERBS:
             raise UsageError(
-                f"%%lagom {name}: a cell runs with {', '.join(cell_verbs[:-1])} or {cell_verbs[-1]}. Use %lagom {name} on a line."
+                f"%%lagom {name}: a cell runs with {', '.join(cell_verbs[:-1])} or {cell_verbs[-1]}. "
+                f"Use %lagom {name} on a line."
             )
         what = f"unknown verb {name!r};" if name else "which verb?"
         raise UsageError(f"{sign}: {what} known: {', '.join(known)}.{nearest(name, known)}")
@@ -102,7 +103,7 @@ def build_parser(verb: Verb, sign: str) -> LineParser:
     parser = LineParser(
         prog=f"{sign} {verb.name}",
         description=verb.summary[0].upper() + verb.summary[1:] + ".",
-        epilog=f"examples:\n{verb.examples}",
+        epilog="\n\n".join([*([verb.topics] if verb.topics else []), f"examples:\n{verb.examples}"]),
         formatter_class=_HelpFormatter,
         allow_abbrev=False,
         add_help=False,

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from lagom_magic.run import Run
 
 
+#: How many of the stored runs `%lagom runs` lists.
+RUNS_LIMIT = 20
+
+
 class Verbs:
     """One method a verb.
 
@@ -58,8 +62,9 @@ class Verbs:
             return "no run is live, and none is stored yet; start one with %%lagom hpo"
         return f"no run is live. The last one:\n{last!r}"
 
-    def _runs(self) -> str:
+    def _runs(self, is_all: bool = False) -> str:
         stored = self._backend.runs()
+        shown = stored if is_all else stored[:RUNS_LIMIT]
         if not stored:
             return f"no run is stored in {self._settings.get('home') or './lagom_runs'} yet; start one with %%lagom hpo"
         rows = [
@@ -73,9 +78,11 @@ class Verbs:
                 str(run.n_done),
                 _score(run.metric, run.best_val),
             )
-            for run in stored
+            for run in shown
         ]
-        return _table([("run", "experiment", "kind", "state", "started", "took", "trials", "best"), *rows])
+        table = _table([("run", "experiment", "kind", "state", "started", "took", "trials", "best"), *rows])
+        n_more = len(stored) - len(shown)
+        return f"{table}\n… and {n_more:,} older: %lagom runs --all" if n_more else table
 
     def _show(self, run: str = "") -> str:
         found = self._found(run) or self._last()

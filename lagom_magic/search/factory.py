@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from lagom_magic.errors import ConfigError, nearest
+from lagom_magic.errors import ConfigError
 from lagom_magic.search.asha_pruner import AshaPruner
 from lagom_magic.search.base import Direction, Pruner, Sampler
 from lagom_magic.search.grid_sampler import GridSampler
@@ -20,6 +20,7 @@ from lagom_magic.search.none_pruner import NonePruner
 from lagom_magic.search.promotion_sampler import PromotionSampler
 from lagom_magic.search.qmc_sampler import QmcSampler
 from lagom_magic.search.random_sampler import RandomSampler
+from lagom_magic.spec import checks
 from lagom_magic.spec.config import PRUNERS, SAMPLER_ALIASES, SAMPLERS
 from lagom_magic.spec.space import Searchspace
 
@@ -112,7 +113,7 @@ def _name_of(role: str, given: object, known: tuple[str, ...], default: str) -> 
         aliases = tuple(SAMPLER_ALIASES) if role == "sampler" else ()
         raise ConfigError(
             f"Unknown {role} {given!r}; known: {', '.join(known)}, or a variable that holds a {role} object."
-            f"{nearest(name, known + aliases)}"
+            f"{checks.meant(name, known + aliases)}"
         )
     return name
 

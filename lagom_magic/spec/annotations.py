@@ -14,6 +14,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 from lagom_magic.errors import ConfigError
 from lagom_magic.spec.space import Domain
+from lagom_magic.spec.study import Switch
 
 _DOMAIN_TEXT = re.compile(r"\b(Float|Int|Categorical|Ordinal)\b")
 
@@ -41,6 +42,16 @@ def declared_domains(train_fn: Callable[..., Any], parameters: Mapping[str, insp
         if domain is not None:
             found[name] = domain
     return found
+
+
+def declared_switches(train_fn: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]) -> list[str]:
+    """The arguments whose annotations say that an ablation turns them off."""
+    return [
+        name
+        for name, parameter in parameters.items()
+        for part in _parts(_resolved(train_fn, name, parameter.annotation))
+        if part is Switch or isinstance(part, Switch)
+    ]
 
 
 def _resolved(train_fn: Callable[..., Any], name: str, annotation: Any) -> Any:
@@ -71,7 +82,7 @@ def _scopes(fn: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _domain_in(name: str, annotation: Any) -> Domain | None:
-    parts = get_args(annotation)[1:] if get_origin(annotation) is Annotated else (annotation,)
+    parts = _parts(annotation)
     for part in parts:
         if isinstance(part, type) and issubclass(part, Domain):
             example = "Float(1e-4, 1e-1)" if part.__name__ == "Float" else f"{part.__name__}(...)"
@@ -82,6 +93,11 @@ def _domain_in(name: str, annotation: Any) -> Domain | None:
             f"Argument {name!r} has {len(domains)} domains: {', '.join(d.describe() for d in domains)}. Keep one."
         )
     return domains[0] if domains else None
+
+
+def _parts(annotation: Any) -> tuple[Any, ...]:
+    """What an annotation says to us: of `Annotated[float, Float(0, 1)]`, what follows the type."""
+    return get_args(annotation)[1:] if get_origin(annotation) is Annotated else (annotation,)
 
 
 def strip_annotations(train_fn: Callable[..., Any]) -> Callable[..., Any]:

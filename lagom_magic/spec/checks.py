@@ -31,6 +31,28 @@ _OPTIONS = {
 _WITHOUT_OPTION = frozenset(
     {"es_policy", "es_interval", "es_min", "hb_interval", "backend", "zero_lvl", "ablator", "average_metrics"}
 )
+#: What others call what a sampler or pruner of ours does.
+_KNOWN_ELSEWHERE = {
+    "bayes": "tpe",
+    "bayesian": "tpe",
+    "bayesopt": "tpe",
+    "hyperopt": "tpe",
+    "parzen": "tpe",
+    "gaussian": "gp",
+    "gaussian_process": "gp",
+    "evolution": "cmaes",
+    "evolutionary": "cmaes",
+    "genetic": "cmaes",
+    "cma_es": "cmaes",
+    "halton": "qmc",
+    "quasirandom": "qmc",
+    "sobol": "qmc",
+    "bohb": "hyperband",
+    "halving": "asha",
+    "successive_halving": "asha",
+    "nop": "none",
+    "off": "none",
+}
 #: What a built model, as opposed to its class, can do.
 _MODEL_METHODS = ("forward", "state_dict", "fit", "predict", "get_params", "get_weights")
 
@@ -38,6 +60,21 @@ _MODEL_METHODS = ("forward", "state_dict", "fit", "predict", "get_params", "get_
 def spelled(name: str) -> str:
     """The field with its option: `num_trials (--trials)`."""
     return name if name in _WITHOUT_OPTION else f"{name} ({_OPTIONS.get(name, '--' + name.replace('_', '-'))})"
+
+
+def assigned(name: str, value: object) -> str:
+    """How a person gives the value, in Python and on the line: `num_trials=20 (--trials 20)`."""
+    option = _OPTIONS.get(name, "--" + name.replace("_", "-"))
+    if name in _WITHOUT_OPTION or "/" in option:
+        return f"{name}={value!r}"
+    return f"{name}={value!r} ({option if value is True else f'{option} {value}'})"
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """' Did you mean tpe?' for a misspelt sampler or pruner, or what it is called elsewhere; '' without an idea."""
+    words = list(known)
+    ours = _KNOWN_ELSEWHERE.get(re.sub(r"[\s-]+", "_", word.strip().lower()), "")
+    return f" Did you mean {ours}?" if ours in words else nearest(word, words)
 
 
 def wrong(name: str, value: object, allowed: str, fix: str) -> ConfigError:
@@ -48,35 +85,36 @@ def wrong(name: str, value: object, allowed: str, fix: str) -> ConfigError:
 def whole_number(name: str, value: object, low: int, example: int) -> None:
     """Checks that `value` is a whole number >= `low`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < low:
-        raise wrong(name, value, f"a whole number >= {low}", f"Try {name}={example}.")
+        raise wrong(name, value, f"a whole number >= {low}", f"Try {assigned(name, example)}.")
 
 
 def gpu_share(name: str, value: object) -> None:
     """Checks GPUs a worker: a part of one, or whole ones, as Spark can give them."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value) or value <= 0 or (value > 1 and value != int(value)):  # type: ignore[arg-type, operator, call-overload]
-        raise wrong(name, value, "a number > 0, whole above 1", f"Try {name}=1, or {name}=0.5 for two workers a GPU.")
+        fix = f"Try {assigned(name, 1)}, or 0.5 for two workers a GPU."
+        raise wrong(name, value, "a number > 0, whole above 1", fix)
 
 
 def one_of(name: str, value: object, allowed: Iterable[str]) -> None:
     """Checks that `value` is one of some words."""
     words = list(allowed)
     if value not in words:
-        hint = nearest(str(value), words).strip() or f"Use {name}={words[0]!r}."
+        hint = nearest(str(value), words).strip() or f"Use {assigned(name, words[0])}."
         raise wrong(name, value, ", ".join(words), hint)
 
 
 def flag(name: str, value: object) -> None:
     """Checks that `value` is True or False."""
     if not isinstance(value, bool):
-        raise wrong(name, value, "True or False", f"Use {name}=True.")
+        raise wrong(name, value, "True or False", f"Use {assigned(name, True)}.")
 
 
 def seconds(name: str, value: object) -> float:
     """The duration in seconds."""
     result = duration.seconds(value)
     if result is None:
-        raise wrong(name, value, duration.ALLOWED, f"Try {name}='30m'.")
+        raise wrong(name, value, duration.ALLOWED, f"Try {assigned(name, '30m')}.")
     return result
 
 
@@ -90,7 +128,9 @@ def folder_name(name: str, value: object) -> None:
 def metric_name(name: str, value: object) -> None:
     """Checks the name of a metric."""
     if not isinstance(value, str) or not value.strip():
-        raise wrong(name, value, "the name of a metric, or None for the only number", f"Try {name}='accuracy'.")
+        raise wrong(
+            name, value, "the name of a metric, or None for the only number", f"Try {assigned(name, 'accuracy')}."
+        )
 
 
 def texts(name: str, value: object) -> tuple[str, ...]:

@@ -27,8 +27,10 @@ class BaseConfig:
         name: groups runs; a folder's name. None = the training function's name.
         tags: for finding the run again.
         model, module: a class, a factory, or a list of them; fills the argument of either name.
-        dataset, train_set, test_set: fill the arguments of these names, as they are.
-        process_data: reads the data of a data-parallel run.
+        dataset, train_set, test_set: fill the arguments of these names, as they are; in a training on several workers
+            a Spark DataFrame or the path of Parquet files becomes a dataset of each worker's rows.
+        process_data: a function that is called once, in the notebook, with train_path and test_path (= train_set and
+            test_set) or with dataset; the training function gets what it returns in their place.
         hparams: values that fix arguments: a dict, a Trial, or a Run (its best trial); a dict once made.
         optimization_key: the metric that counts; None or "Metric" = the only number returned.
         direction: "max" or "min".
@@ -191,8 +193,8 @@ class OptimizationConfig(BaseConfig):
             return
         self._set(name, choice.lower())
         if choice.lower() not in built_in:
-            hint = nearest(choice.lower(), built_in).strip()
-            raise checks.wrong(name, choice, allowed, hint or f"Use {name}={built_in[0]!r}.")
+            hint = checks.meant(choice, built_in).strip()
+            raise checks.wrong(name, choice, allowed, hint or f"Use {checks.assigned(name, built_in[0])}.")
 
     @property
     def sampler_choice(self) -> Any:
@@ -261,7 +263,7 @@ class DistributedConfig(BaseConfig):
         return {
             "framework": self.framework,
             "strategy": self.strategy,
-            "mixed_precision": self.mixed_precision,
+            "mixed_precision": self.mixed_precision or None,
             "collective_timeout_s": self.collective_timeout,
         }
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lagom_magic.errors import ConfigError, NotThereYetError, nearest
+from lagom_magic.errors import ConfigError, nearest
 from lagom_magic.spec import checks
-from lagom_magic.spec.annotations import declared_domains, plain_function, strip_annotations
+from lagom_magic.spec.annotations import declared_domains, declared_switches, plain_function, strip_annotations
 from lagom_magic.spec.config import BaseConfig, OptimizationConfig
+from lagom_magic.spec.processing import Processing, plan_processing
 from lagom_magic.spec.space import Domain, Searchspace
 
 #: Arguments that a run fills by itself.
@@ -32,6 +33,7 @@ class FunctionPlan:
         fixed_hparams: hyperparameter → value, the same for every trial; JSON-able.
         wants: those of OURS that the function takes.
         hparam_names: hyperparameters, searched or fixed, that are passed by their own name.
+        processing: makes further arguments of `fixed`, once, on the driver; None = there is no process_data.
     """
 
     train_fn: Callable[..., Any]
@@ -40,6 +42,7 @@ class FunctionPlan:
     fixed_hparams: dict[str, Any]
     wants: tuple[str, ...]
     hparam_names: tuple[str, ...]
+    processing: Processing | None = None
 
     def payload(self) -> dict[str, Any]:
         """What a trial process needs to call the function."""
@@ -75,17 +78,20 @@ class _Inspection:
 
     def plan(self) -> FunctionPlan:
         self._check_hparam_names()
+        self._check_switches()
         space = self._space()
         if not self.is_search:
             self._record_defaults()
-        fixed, wants = self._given(), self._wants()
+        processing = self._processing()
+        fixed, wants = self._given(processing), self._wants()
+        made = () if processing is None else processing.gives
         hparams = [*space, *(name for name in self.fixed_hparams if name not in space)]
         if self._samples_freely():
             hparams += [name for name in self.parameters if name not in {*hparams, *fixed, *OURS, *GIVEN}]
         by_name = tuple(name for name in hparams if name in self.parameters or self.takes_any)
         self._check_conditional(space)
-        self._check_filled({*fixed, *wants, *by_name})
-        return FunctionPlan(self.train_fn, space, fixed, self.fixed_hparams, wants, by_name)
+        self._check_filled({*fixed, *made, *wants, *by_name})
+        return FunctionPlan(self.train_fn, space, fixed, self.fixed_hparams, wants, by_name, processing)
 
     def _all_domains(self) -> Searchspace:
         declared = declared_domains(self.train_fn, self.parameters)
@@ -121,6 +127,17 @@ class _Inspection:
                         f"{nearest(name, known)}"
                     )
 
+    def _check_switches(self) -> None:
+        """An ablation's marks would be passed over in a search, which is hardly what was meant."""
+        if not self.is_search:
+            return
+        for name in declared_switches(self.train_fn, self.parameters):
+            if name not in self.domains and name not in self.fixed_hparams:
+                raise ConfigError(
+                    f"Argument {name!r} of {self.label} is a Switch, which is for %%lagom ablate: that is not there "
+                    f"yet. To search it write {name}: Categorical([True, False]); to fix it, --set {name}=True."
+                )
+
     def _space(self) -> Searchspace:
         if not self.is_search:
             return Searchspace()
@@ -145,18 +162,26 @@ class _Inspection:
             if parameter is not None and parameter.default is not _P.empty and name not in self.fixed_hparams:
                 self.fixed_hparams.update(checks.hparams(f"the default of {name}", {name: parameter.default}))
 
-    def _given(self) -> dict[str, Any]:
+    def _processing(self) -> Processing | None:
         config = self.config
-        if config.process_data is not None:
-            raise NotThereYetError(
-                "process_data (--process-data) reads the data of data-parallel training, which is not there yet. "
-                "Read them in the training function."
-            )
+        if config.process_data is None:
+            return None
+        given = {name: getattr(config, name) for name in GIVEN[2:] if getattr(config, name) is not None}
+        wanted = {
+            name: self.parameters[name].default is _P.empty
+            for name in GIVEN[2:]
+            if name in self.parameters and name not in self.domains
+        }
+        return plan_processing(config.process_data, given, wanted, self.label)
+
+    def _given(self, processing: Processing | None) -> dict[str, Any]:
+        config = self.config
+        processed = () if processing is None else processing.takes.values()
         model = config.model if config.model is not None else config.module
         values = {"model": model, "module": model} | {name: getattr(config, name) for name in GIVEN[2:]}
         fixed = {}
         for name, value in values.items():
-            if value is None:
+            if value is None or name in processed:
                 continue
             if name in self.domains:
                 raise ConfigError(f"{checks.spelled(name)} is given, but {name!r} is searched too. Drop one of them.")
@@ -212,6 +237,18 @@ class _Inspection:
         if name in self.domains or not self.is_search:
             return f"Give it a default, or a value: --set {name}=…"
         return f"Give it a default, a domain ({name}: Float(0, 1)), or a value: --set {name}=…"
+
+
+def doubts_of_defaults(plan: FunctionPlan) -> tuple[str, ...]:
+    """What to tell a person whose function has defaults that its search never tries; a plain call uses them."""
+    parameters = inspect.signature(plan.train_fn).parameters
+    defaults = {name: parameters[name].default for name in plan.space if name in parameters}
+    return tuple(
+        f"the default {name}={value!r} is not in {plan.space[name].describe()}: a plain call uses it, the search never "
+        "tries it."
+        for name, value in defaults.items()
+        if value is not _P.empty and value is not None and not plan.space[name].contains(value)
+    )
 
 
 def without_fixed(space: Searchspace, fixed: Mapping[str, Any]) -> Searchspace:

@@ -41,8 +41,8 @@ def run_worker(launch: dict[str, Any]) -> None:
     """Is one worker, from start to end; called on the main thread of the task.
 
     Args:
-        launch: ticket, package_zip, payload, user_code_zip, gpus, notebook_dir, spark_attempt, session_path and
-            distribution.
+        launch: ticket, package_zip, payload, user_code_zip, gpus, notebook_dir, notebook_python, spark_attempt,
+            session_path and distribution.
 
     Raises:
         RuntimeError: the supervisor failed; holds the last lines of its stderr.
@@ -70,6 +70,7 @@ def _run_worker(launch: dict[str, Any], in_use: contextlib.ExitStack) -> None:
         "user_code": user_code,
         "gpus": launch["gpus"],
         "notebook_dir": launch["notebook_dir"],
+        "notebook_python": launch["notebook_python"],
         "spark_attempt": launch["spark_attempt"],
         "distribution": launch["distribution"],
     }

@@ -31,6 +31,7 @@ class Launch:
         user_code: the folder of the user's modules.
         gpus: what this worker may see; None = whatever is visible.
         notebook_dir: the notebook's folder as the driver names it.
+        notebook_python: the notebook's interpreter, "host:path".
         spark_attempt: Spark's attempt number of the task.
         distribution: how the function trains on several workers at once, see `distribution/`; None = alone.
     """
@@ -44,6 +45,7 @@ class Launch:
         user_code: str,
         gpus: list[str] | None,
         notebook_dir: str,
+        notebook_python: str,
         spark_attempt: int,
         distribution: dict[str, Any] | None = None,
     ) -> None:
@@ -53,6 +55,7 @@ class Launch:
         self.user_code = user_code
         self.gpus = gpus
         self.notebook_dir = notebook_dir
+        self.notebook_python = notebook_python
         self.spark_attempt = spark_attempt
         self.distribution = distribution
 
@@ -72,6 +75,7 @@ class Launch:
             "worker_id": self.ticket["worker_id"],
             "host": os.uname().nodename,
             "notebook_dir": self.notebook_dir,
+            "notebook_python": self.notebook_python,
             "scratch": self.scratch,
             "workdir": self.workdir.path,
             "payload": self.payload,

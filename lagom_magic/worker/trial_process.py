@@ -53,6 +53,7 @@ class TrialProcess:
         self._worker_id: int = begin["worker_id"]
         self._host: str = begin["host"]
         self._notebook_dir: str = begin["notebook_dir"]
+        self._notebook_python: str = begin["notebook_python"]
         self._scratch: str = begin["scratch"]
         self._workdir = Workdir(begin["workdir"], self._notebook_dir, begin["user_code"])
         self._streams = Streams()
@@ -187,7 +188,7 @@ class TrialProcess:
         return distribution
 
     def _explain(self, error: BaseException) -> TrialError:
-        explained = failure.from_exception(error, self._notebook_dir, self._host)
+        explained = failure.from_exception(error, self._notebook_dir, self._host, self._notebook_python)
         is_consequence = self._distribution is not None and self._distribution.is_consequence(error)
         return replace(explained, is_consequence=is_consequence)
 

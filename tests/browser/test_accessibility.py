@@ -38,6 +38,7 @@ def test_live_and_finished_views_and_the_side_bar_have_no_serious_violation(note
     notebook_page.run_to_end(1)
     finished, live = view_of(notebook_page), view_of(notebook_page, 2)
     expect(finished.locator(".lagom-Importance")).to_contain_text("%")
+    expect(finished.locator("figcaption", has_text="hyperparameters of complete trials")).to_be_attached()
     notebook_page.run(2)
     expect(row_of(live, 1)).to_contain_text("failed")
     page.get_by_role("tab", name="Lagom runs").click()

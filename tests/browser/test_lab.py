@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nbformat
 import pytest
 from jupyter_page import NotebookPage, write_notebook
-from live_cells import LOAD, quick, row_of, slow, state_of, view_of
+from live_cells import LOAD, row_of, slow, state_of, view_of
 from playwright.sync_api import expect
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -17,7 +18,11 @@ def test_a_busy_cell_shows_its_trials_and_can_be_steered(notebook_page: Notebook
     notebook_page.open("steer.ipynb").run_to_end(0)
     notebook_page.run(1)
     view = view_of(notebook_page)
-    expect(row_of(view, 1)).to_contain_text("failed")
+    tiles = view.locator(".lagom-Tiles")
+    expect(tiles).to_contain_text("none yet")
+    height = tiles.evaluate("row => row.offsetHeight")
+    expect(row_of(view, 1)).to_contain_text("ValueError")
+    expect(view.locator(".lagom-Notices")).to_contain_text("1 trial failed: ValueError: a <b>bold</b> & bad moment")
     assert notebook_page.is_running(1)
     expect(view.locator(".lagom-Log")).to_contain_text("[w")
     notebook_page.page.screenshot(path=shots / "lab-live.png")
@@ -47,6 +52,10 @@ def test_a_busy_cell_shows_its_trials_and_can_be_steered(notebook_page: Notebook
     expect(picture).to_be_visible()
     assert picture.evaluate("image => image.naturalWidth") > 0
     notebook_page.page.screenshot(path=shots / "lab-trial.png")
+    view.get_by_title("Show it large").click()
+    expect(view.get_by_role("dialog").locator("img")).to_be_visible()
+    notebook_page.page.keyboard.press("Escape")
+    expect(view.get_by_role("dialog")).to_have_count(0)
     view.locator(".lagom-Panel").get_by_role("button", name="Close").click()
 
     # sorted by its header, filtered by words
@@ -62,6 +71,12 @@ def test_a_busy_cell_shows_its_trials_and_can_be_steered(notebook_page: Notebook
     notebook_page.until_ended(1)
     expect(state_of(view)).to_contain_text("stopped")
     expect(notebook_page.output(1)).to_contain_text("RunStopped")
+
+    # the tiles have not moved what stands below them, and fill their rows where they wrap
+    assert tiles.evaluate("row => row.offsetHeight") == height
+    notebook_page.page.set_viewport_size({"width": 940, "height": 1000})
+    assert tiles.evaluate("row => row.offsetHeight") > height
+    assert tiles.evaluate("row => row.getBoundingClientRect().right - row.lastChild.getBoundingClientRect().right") < 1
     notebook_page.run_to_end(2)
     expect(notebook_page.output(2)).to_contain_text("STOPPED")
 
@@ -87,20 +102,27 @@ def test_after_a_reload_in_mid_run_the_view_is_back_complete(
     notebook_page.page.screenshot(path=shots / f"lab-after-reload{options}.png")
 
 
-def test_a_finished_run_has_curves_parallel_coordinates_and_importance(
-    notebook_page: NotebookPage, shots: Path
+def test_the_quickstart_shows_its_trials_curves_and_what_pruning_saved(
+    notebook_page: NotebookPage, shots: Path, request: pytest.FixtureRequest
 ) -> None:
-    write_notebook(notebook_page.server.root / "charts.ipynb", LOAD, quick(trials=18))
+    notebook = nbformat.read(request.config.rootpath / "notebooks" / "quickstart.ipynb", as_version=4)
+    load, data, search = [cell.source for cell in notebook.cells if cell.cell_type == "code"][:3]
+    write_notebook(notebook_page.server.root / "quickstart.ipynb", load, data, search)
     notebook_page.page.set_viewport_size({"width": 1700, "height": 1250})
-    notebook_page.open("charts.ipynb").run_to_end(0)
-    notebook_page.run_to_end(1)
-    view = view_of(notebook_page)
+    notebook_page.open("quickstart.ipynb")
+    for index in range(3):
+        notebook_page.run_to_end(index)
+    view = view_of(notebook_page, 2)
+    expect(state_of(view)).to_contain_text("complete")
+    expect(view.locator(".lagom-Tiles")).to_contain_text("saved")
+    expect(view.get_by_role("columnheader", name="activation")).to_be_visible()
     expect(view.locator(".lagom-Chart").first.locator("path").first).to_be_attached()
     charts = view.locator("figcaption")
     expect(charts.filter(has_text="accuracy by step")).to_be_visible()
     expect(charts.filter(has_text="best so far")).to_be_visible()
-    expect(charts.filter(has_text="hyperparameters of complete trials")).to_be_attached()
-    expect(view.locator(".lagom-Importance")).to_contain_text("%")
+    expect(view.locator(".lagom-Log")).to_contain_text("accuracy 0.")
+    # at this width nothing of the table is out of sight
+    assert view.locator(".lagom-Trials-box").evaluate("box => box.scrollWidth <= box.clientWidth")
     for is_light, name in ((False, "dark"), (True, "light")):
         notebook_page.set_theme(is_light)
-        view.screenshot(path=shots / f"run-view-{name}.png")
+        view.screenshot(path=shots / f"run-view-{name}.png", style=".lagom-Foot-folder { visibility: hidden }")

@@ -34,6 +34,11 @@ def test_a_german_jupyterlab_shows_the_run_in_german(browser: BrowserContext, tm
         expect(view.locator(".lagom-Pill")).to_contain_text("abgeschlossen")
         expect(view.get_by_role("button", name="Besten kopieren")).to_be_visible()
         expect(view).to_contain_text("von 4 Versuchen")
+        for title in ("Versuch", "Zustand", "Worker", "Zeit"):
+            expect(view.get_by_role("columnheader", name=title)).to_be_visible()
+        view.get_by_role("searchbox", name="Versuche filtern").fill("Zustand:abgeschlossen Versuch>1")
+        expect(view.locator("tbody button[data-row]")).to_have_count(2)
+        view.get_by_role("searchbox", name="Versuche filtern").fill("")
         page.screenshot(path=shots / "lab-german.png")
         page.close()
         server.end_kernels()

@@ -29,7 +29,8 @@ def test_launch_parts_are_what_run_worker_takes() -> None:
     assert launch["session_path"] == ["/added"]
     assert launch["gpus"] == ["0"]
     assert set(launch) == {
-        "bootstrap_source", "package_zip", "payload", "user_code_zip", "notebook_dir", "session_path", "ticket", "gpus",
+        "bootstrap_source", "package_zip", "payload", "user_code_zip", "notebook_dir", "notebook_python",
+        "session_path", "distribution", "ticket", "gpus",
     }  # fmt: skip
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from display_runs import BEGAN, run_started, some_run, trial_facts, view_of
 
 from lagom_magic.display.text import render_text
-from lagom_magic.events.facts import Noticed, RunEnded, RunState, TrialState, WorkerLost, WorkerRegistered
+from lagom_magic.events.facts import Noticed, RunEnded, RunState, TrialError, TrialState, WorkerLost, WorkerRegistered
 from lagom_magic.events.views import RunView
 
 
@@ -23,6 +23,7 @@ def test_a_living_run_as_text() -> None:
         "    3     PRUNED    w1       0.025     0    0.3000  2.0 s",
         "    4     FAILED    w1        0.02     2    0.1000  2.0 s  ValueError: shapes differ",
         "the same in all trials: width 32",
+        "! trial 4 failed: ValueError: shapes differ",
         "run folder: lagom_runs/digits/x",
     ]
 
@@ -71,3 +72,15 @@ def test_a_second_attempt_is_named_as_its_folder() -> None:
     view = view_of(some_run())
     view.trials[2].attempt = 2
     assert "\n  2.2     COMPLETE" in render_text(view, BEGAN, "x")
+
+
+def test_while_trials_fail_a_line_says_how_many_and_the_first_reason() -> None:
+    errors = [TrialError("NO_METRIC", "it returned None"), TrialError("NAN", "loss is nan"), TrialError("SIGKILL", "")]
+    failed = [trial_facts(n, TrialState.FAILED, n_steps=0, error=error) for n, error in enumerate(errors)]
+    facts = [run_started(), *(fact for trial in failed for fact in trial)]
+    text = render_text(view_of(facts), BEGAN, "x")
+    assert "! 3 trials failed; the first, trial 0: no metric: it returned None\n" in text
+    assert "not a number: loss is nan\n" in text
+    assert "SIGKILL\n" in text
+    ended = render_text(view_of([*facts, RunEnded(RunState.FAILED, "every one of the 3 trials failed")]), BEGAN, "x")
+    assert "3 trials failed; the first" not in ended

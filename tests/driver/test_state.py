@@ -281,6 +281,19 @@ def test_the_first_number_of_a_single_call_is_what_is_shown(metrics: dict[str, f
     assert (ended.state, ended.metric) == (TrialState.COMPLETE, shown)
 
 
+def test_why_a_run_failed_is_said_in_words_and_its_trials_kind_is_kept() -> None:
+    driven = Driven(n_trials=1, n_workers=1)
+    driven.register(1)
+    driven.end(0, TrialState.COMPLETE, metrics={})
+    (ended,) = records(driven.orders, facts.TrialEnded)
+    assert ended.error is not None
+    assert ended.error.kind == "NO_METRIC"
+    assert driven.leave(1)[-1] == commands.EndRun(
+        RunState.FAILED,
+        "the trial failed with no metric: it returned None and broadcast nothing; return a number, or a dict with one",
+    )
+
+
 def test_a_named_metric_that_the_first_trial_lacks_stops_the_run() -> None:
     driven = Driven(n_trials=30, n_workers=2, metric="f1")
     driven.register(1, 2)

@@ -80,17 +80,24 @@ def test_workers_of_the_kernel_hold_unless_the_line_says_otherwise() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("--trials 0", "ConfigError: num_trials (--trials) is 0; allowed: a whole number >= 1. Try num_trials=20."),
+        (
+            "--trials 0",
+            "ConfigError: num_trials (--trials) is 0; allowed: a whole number >= 1. Try num_trials=20 (--trials 20).",
+        ),
         (
             "--trials many",
-            "ConfigError: num_trials (--trials) is 'many'; allowed: a whole number >= 1. Try num_trials=20.",
+            "ConfigError: num_trials (--trials) is 'many'; allowed: a whole number >= 1. "
+            "Try num_trials=20 (--trials 20).",
         ),
-        ("--workers 1.5", "ConfigError: workers (--workers) is 1.5; allowed: a whole number >= 1. Try workers=2."),
-        ("--seed x", "ConfigError: seed (--seed) is 'x'; allowed: a whole number >= 0. Try seed=7."),
+        (
+            "--workers 1.5",
+            "ConfigError: workers (--workers) is 1.5; allowed: a whole number >= 1. Try workers=2 (--workers 2).",
+        ),
+        ("--seed x", "ConfigError: seed (--seed) is 'x'; allowed: a whole number >= 0. Try seed=7 (--seed 7)."),
         (
             "--timeout soon",
             "ConfigError: timeout (--timeout) is 'soon'; allowed: a number of seconds > 0, or text such as '90s', "
-            "'30m' or '1h30m'. Try timeout='30m'.",
+            "'30m' or '1h30m'. Try timeout='30m' (--timeout 30m).",
         ),
         (
             "--sampler tpee",

@@ -59,7 +59,7 @@ def words(line: str) -> list[str] | None:
         ("%lagom prune 7 ", ["20261122-093000-k3f7"]),
         ("%lagom retry 7 20", ["20261122-093000-k3f7"]),
         ("%lagom config u", ["ui="]),
-        ("%lagom runs ", []),
+        ("%lagom runs ", ["--all"]),
     ],
 )
 def test_what_can_follow_is_offered(line: str, expected: list[str]) -> None:

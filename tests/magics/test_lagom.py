@@ -3,6 +3,7 @@ import re
 import pytest
 from magic_shell import LiveStandIn, Notebook, store_run
 
+from lagom_magic.cluster.references import cell_sources
 from lagom_magic.errors import RunFailed, RunStopped
 from lagom_magic.run import Run
 from lagom_magic.spec.config import BaseConfig, OptimizationConfig
@@ -65,6 +66,37 @@ def test_a_cell_that_raises_starts_nothing(notebook: Notebook, capsys: pytest.Ca
     assert "ZeroDivisionError: division by zero" in capsys.readouterr().out
     assert notebook.backend.launches == []
     assert notebook.error("%%lagom hpo\ndef train(:").startswith("LagomError: the cell raised SyntaxError (above)")
+
+
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        ("x = 1\n1 / 0", 3),
+        ("\n\n1 / 0", 4),
+        ("    x = 1\n    1 / 0", 3),
+        ("x = 1\ndef train(:", 3),
+        ("x = 1\n  y = 2", 3),
+        (">>> x = 1\n>>> 1 / 0", 3),
+    ],
+)
+def test_an_error_of_the_cell_names_its_number_and_the_line_that_a_person_sees(
+    notebook: Notebook, capsys: pytest.CaptureFixture[str], body: str, line: int
+) -> None:
+    notebook.shell.run_cell("first = 1", store_history=True)
+    notebook.shell.run_cell(f"%%lagom hpo\n{body}", store_history=True)
+    assert re.search(rf"File <ipython-input-2-\w+>:{line}\n", capsys.readouterr().out)
+    assert notebook.shell.execution_count == 3
+
+
+def test_a_function_of_the_cell_knows_its_lines_as_a_person_sees_them(notebook: Notebook) -> None:
+    train_fn = notebook.launched("%%lagom hpo" + TRAIN).train_fn
+    assert train_fn.__code__.co_firstlineno == 4
+    (text,) = cell_sources(train_fn).values()
+    assert text.splitlines()[3:] == TRAIN.splitlines()[3:]
+
+
+def test_another_cell_magic_may_stand_below(notebook: Notebook) -> None:
+    notebook.launched("%%lagom hpo --fn train\n%%time" + TRAIN)
 
 
 def test_a_cell_that_awaits_is_refused(notebook: Notebook) -> None:
@@ -196,6 +228,7 @@ def test_help_shows_options_and_examples_and_runs_nothing(
     assert "usage: %" in shown
     assert "--trials N" in shown
     assert "examples:\n  %%lagom hpo --trials 30 --workers 4 --pruner asha --maximize accuracy" in shown
+    assert "  Ordinal([16, 32, 64])          one of several values that have an order\n" in shown
     assert "--resume" not in shown
     assert "x" not in notebook.shell.user_ns
 

@@ -58,7 +58,6 @@ def test_every_option_of_this_version_is_in_the_help(verb: object) -> None:
         ),
         ("hpo accuracy", "UsageError: %%lagom hpo: what is 'accuracy'? See %%lagom hpo --help."),
         ("hpo --resume k3f7", "NotThereYetError: %%lagom hpo: --resume is not there yet. Leave it out."),
-        ("hpo --process-data f", "NotThereYetError: %%lagom hpo: --process-data is not there yet. Leave it out."),
         (
             "hpo --ui card",
             "UsageError: %%lagom hpo: --ui is 'card'; allowed: auto, widget, html, text.",
@@ -75,8 +74,8 @@ def test_every_option_of_this_version_is_in_the_help(verb: object) -> None:
         ),
         (
             "ablate --workers 2",
-            "NotThereYetError: `%lagom ablate` is not there yet. There are: hpo, train, run, status, runs, show, stop, prune, "
-            "retry, best, board, spark, config.",
+            "NotThereYetError: `%lagom ablate` is not there yet. There are: hpo, train, run, status, runs, show, stop, "
+            "prune, retry, best, board, spark, config.",
         ),
     ],
 )
@@ -94,8 +93,8 @@ def test_line_verbs_complain_by_their_own_name() -> None:
         "UsageError: %lagom stop: unknown option --noww. Did you mean --now? See %lagom stop --help."
     )
     assert (
-        complaint("runs --all", "%lagom")
-        == "UsageError: %lagom runs: unknown option --all. It has none. See %lagom runs --help."
+        complaint("status --all", "%lagom")
+        == "UsageError: %lagom status: unknown option --all. It has none. See %lagom status --help."
     )
     assert complaint("prune", "%lagom") == (
         "UsageError: %lagom prune: the following arguments are required: TRIAL. See %lagom prune --help."

@@ -32,6 +32,18 @@ def test_runs_lists_what_is_stored(notebook: Notebook, capsys: pytest.CaptureFix
     assert all(row[-2:] == ["accuracy", "0.7500"] for row in rows)
 
 
+def test_runs_lists_the_newest_and_says_how_many_more_there_are(
+    notebook: Notebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(22):
+        store_run("digits")
+    head, *rows, more = said(notebook, capsys, "%lagom runs").splitlines()
+    assert (head.split()[0], len(rows), more) == ("run", 20, "… and 2 older: %lagom runs --all")
+    everything = said(notebook, capsys, "%lagom runs --all").splitlines()
+    assert len(everything) == 23
+    assert everything[1:21] == rows
+
+
 def test_status_shows_the_live_run_and_otherwise_the_last(
     notebook: Notebook, capsys: pytest.CaptureFixture[str]
 ) -> None:

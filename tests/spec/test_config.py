@@ -65,20 +65,26 @@ def test_replacing_a_value_checks_it_again() -> None:
     [
         (
             {"num_trials": 0},
-            "num_trials (--trials) is 0; allowed: a whole number >= 1. Try num_trials=20.",
+            "num_trials (--trials) is 0; allowed: a whole number >= 1. Try num_trials=20 (--trials 20).",
         ),
-        ({"num_trials": "many"}, "num_trials (--trials) is 'many'; allowed: a whole number >= 1. Try num_trials=20."),
-        ({"num_trials": True}, "num_trials (--trials) is True; allowed: a whole number >= 1. Try num_trials=20."),
-        ({"workers": 0}, "workers (--workers) is 0; allowed: a whole number >= 1. Try workers=2."),
+        (
+            {"num_trials": "many"},
+            "num_trials (--trials) is 'many'; allowed: a whole number >= 1. Try num_trials=20 (--trials 20).",
+        ),
+        (
+            {"num_trials": True},
+            "num_trials (--trials) is True; allowed: a whole number >= 1. Try num_trials=20 (--trials 20).",
+        ),
+        ({"workers": 0}, "workers (--workers) is 0; allowed: a whole number >= 1. Try workers=2 (--workers 2)."),
         (
             {"gpus_per_worker": 0},
             "gpus_per_worker (--gpus-per-worker) is 0; allowed: a number > 0, whole above 1. "
-            "Try gpus_per_worker=1, or gpus_per_worker=0.5 for two workers a GPU.",
+            "Try gpus_per_worker=1 (--gpus-per-worker 1), or 0.5 for two workers a GPU.",
         ),
         (
             {"gpus_per_worker": 1.5},
             "gpus_per_worker (--gpus-per-worker) is 1.5; allowed: a number > 0, whole above 1. "
-            "Try gpus_per_worker=1, or gpus_per_worker=0.5 for two workers a GPU.",
+            "Try gpus_per_worker=1 (--gpus-per-worker 1), or 0.5 for two workers a GPU.",
         ),
         (
             {"direction": "up"},
@@ -87,19 +93,19 @@ def test_replacing_a_value_checks_it_again() -> None:
         (
             {"timeout": "soon"},
             "timeout (--timeout) is 'soon'; allowed: a number of seconds > 0, or text such as '90s', '30m' or "
-            "'1h30m'. Try timeout='30m'.",
+            "'1h30m'. Try timeout='30m' (--timeout 30m).",
         ),
         (
             {"trial_timeout": -5},
             "trial_timeout (--trial-timeout) is -5; allowed: a number of seconds > 0, or text such as '90s', '30m' or "
-            "'1h30m'. Try trial_timeout='30m'.",
+            "'1h30m'. Try trial_timeout='30m' (--trial-timeout 30m).",
         ),
-        ({"retries": -1}, "retries (--retries) is -1; allowed: a whole number >= 0. Try retries=1."),
+        ({"retries": -1}, "retries (--retries) is -1; allowed: a whole number >= 0. Try retries=1 (--retries 1)."),
         (
             {"max_failures": -1},
-            "max_failures (--max-failures) is -1; allowed: a whole number >= 0. Try max_failures=3.",
+            "max_failures (--max-failures) is -1; allowed: a whole number >= 0. Try max_failures=3 (--max-failures 3).",
         ),
-        ({"seed": -1}, "seed (--seed) is -1; allowed: a whole number >= 0. Try seed=7."),
+        ({"seed": -1}, "seed (--seed) is -1; allowed: a whole number >= 0. Try seed=7 (--seed 7)."),
         (
             {"name": "../up"},
             "name (--name) is '../up'; allowed: 1 to 64 letters, digits, '_', '-' and '.', not beginning with '-' "
@@ -114,6 +120,16 @@ def test_replacing_a_value_checks_it_again() -> None:
             {"optimizer": "tpee"},
             "optimizer (--sampler) is 'tpee'; allowed: random, grid, tpe, gp, cmaes, qmc, randomsearch, gridsearch, "
             "asha, or an object. Did you mean tpe?",
+        ),
+        (
+            {"optimizer": "Bayes"},
+            "optimizer (--sampler) is 'Bayes'; allowed: random, grid, tpe, gp, cmaes, qmc, randomsearch, gridsearch, "
+            "asha, or an object. Did you mean tpe?",
+        ),
+        (
+            {"pruner": "successive-halving"},
+            "pruner (--pruner) is 'successive-halving'; allowed: median, none, asha, hyperband, or an object. "
+            "Did you mean asha?",
         ),
         (
             {"pruner": "mediann"},
@@ -136,7 +152,7 @@ def test_replacing_a_value_checks_it_again() -> None:
             "Write Searchspace(lr=Float(1e-4, 1e-1)).",
         ),
         ({"es_min": -1}, "es_min is -1; allowed: a whole number >= 1. Try es_min=10."),
-        ({"isolate": "yes"}, "isolate (--isolate) is 'yes'; allowed: True or False. Use isolate=True."),
+        ({"isolate": "yes"}, "isolate (--isolate) is 'yes'; allowed: True or False. Use isolate=True (--isolate)."),
         (
             {"process_data": 3},
             "process_data (--process-data) is 3; allowed: a function. Pass the function itself.",
@@ -246,7 +262,11 @@ def test_the_document_of_a_config_is_json() -> None:
             {"ablation_study": 3},
             "ablation_study (--study) is 3; allowed: an AblationStudy. Write ablation_study=AblationStudy(...).",
         ),
-        (AblationConfig, {"repeats": 0}, "repeats (--repeats) is 0; allowed: a whole number >= 1. Try repeats=5."),
+        (
+            AblationConfig,
+            {"repeats": 0},
+            "repeats (--repeats) is 0; allowed: a whole number >= 1. Try repeats=5 (--repeats 5).",
+        ),
         (
             TorchDistributedConfig,
             {"strategy": "dpp"},
@@ -266,13 +286,14 @@ def test_the_document_of_a_config_is_json() -> None:
         (
             TorchDistributedConfig,
             {"mixed_precision": "int8"},
-            "mixed_precision (--mixed-precision) is 'int8'; allowed: bf16, fp16. Use mixed_precision='bf16'.",
+            "mixed_precision (--mixed-precision) is 'int8'; allowed: bf16, fp16. "
+            "Use mixed_precision='bf16' (--mixed-precision bf16).",
         ),
         (
             TorchDistributedConfig,
             {"collective_timeout": "soon"},
             "collective_timeout (--collective-timeout) is 'soon'; allowed: a number of seconds > 0, or text such "
-            "as '90s', '30m' or '1h30m'. Try collective_timeout='30m'.",
+            "as '90s', '30m' or '1h30m'. Try collective_timeout='30m' (--collective-timeout 30m).",
         ),
         (
             TfDistributedConfig,
@@ -281,9 +302,7 @@ def test_the_document_of_a_config_is_json() -> None:
         ),
     ],
 )
-def test_the_other_configs_check_themselves(
-    kind: type[BaseConfig], values: dict[str, Any], message: str
-) -> None:
+def test_the_other_configs_check_themselves(kind: type[BaseConfig], values: dict[str, Any], message: str) -> None:
     assert complaint(kind, **values) == message
 
 

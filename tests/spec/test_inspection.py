@@ -5,10 +5,11 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from lagom_magic.errors import ConfigError, NotThereYetError
+from lagom_magic.errors import ConfigError
 from lagom_magic.spec.config import BaseConfig, OptimizationConfig
-from lagom_magic.spec.inspection import FunctionPlan, plan_function, without_fixed
+from lagom_magic.spec.inspection import FunctionPlan, doubts_of_defaults, plan_function, without_fixed
 from lagom_magic.spec.space import Categorical, Float, Int, Searchspace
+from lagom_magic.spec.study import Switch
 
 
 class Network: ...
@@ -87,6 +88,29 @@ def test_a_default_outside_its_domain_is_fine() -> None:
     def fit(lr: Float(0, 1) = 5.0) -> None: ...  # type: ignore[valid-type]
 
     assert search(fit).hparam_names == ("lr",)
+
+
+def test_a_default_outside_its_domain_is_told() -> None:
+    def fit(a: Float(0, 1) = 5, k: Categorical(["x"]) = "z", b: Int(1, 3) = 2, c: Int(1, 3) = None) -> None: ...  # type: ignore[valid-type]
+
+    assert doubts_of_defaults(search(fit)) == (
+        "the default a=5 is not in Float(0, 1): a plain call uses it, the search never tries it.",
+        "the default k='z' is not in Categorical(['x']): a plain call uses it, the search never tries it.",
+    )
+    assert doubts_of_defaults(plan_function(fit, BaseConfig())) == ()
+
+
+def test_a_switch_is_refused_in_a_search_with_what_to_write() -> None:
+    def fit(lr: Float(0, 1), augment: Switch() = True) -> None: ...  # type: ignore[valid-type]
+    def as_class(lr: Float(0, 1), augment: Switch = True) -> None: ...  # type: ignore[valid-type]
+
+    assert complaint(fit) == (
+        "Argument 'augment' of fit() is a Switch, which is for %%lagom ablate: that is not there yet. "
+        "To search it write augment: Categorical([True, False]); to fix it, --set augment=True."
+    )
+    assert "Argument 'augment' of as_class() is a Switch" in complaint(as_class)
+    assert search(fit, hparams={"augment": False}).fixed_hparams == {"augment": False}
+    assert plan_function(fit, BaseConfig(hparams={"lr": 0.5})).wants == ()
 
 
 def test_a_data_name_may_be_a_hyperparameter() -> None:
@@ -217,11 +241,6 @@ def test_a_conditional_hyperparameter_needs_a_default() -> None:
     assert complaint(fit) == (
         "'extra' exists only when {'kind': 'a'}, so fit() needs a default for the other trials: write extra=None."
     )
-
-
-def test_reading_data_by_a_function_is_not_there_yet() -> None:
-    with pytest.raises(NotThereYetError, match="--process-data"):
-        search(train, process_data=print)
 
 
 async def _asynchronous(lr: Float(0, 1)) -> None: ...  # type: ignore[valid-type]

@@ -28,6 +28,7 @@ def run_ranks(
     settings: Mapping[str, Any],
     arguments: Mapping[str, Any] | None = None,
     folder: Path | None = None,
+    gives_distribution: bool = False,
 ) -> list[Any]:
     """Trains with `world_size` processes; what the function returned on each rank, by rank.
 
@@ -37,12 +38,13 @@ def run_ranks(
         settings: with `framework`; the rest as the distribution's module says.
         arguments: further arguments of the function.
         folder: where rank 0's model is written; None = nowhere.
+        gives_distribution: whether the function takes the argument `distribution`, for its checkpoints.
 
     Raises:
         RankError: a rank has raised.
     """
     context = multiprocessing.get_context("spawn")
-    order = (train_fn, dict(given), dict(arguments or {}), dict(settings), folder and str(folder))
+    order = (train_fn, dict(given), dict(arguments or {}), dict(settings), folder and str(folder), gives_distribution)
     ends: list[Connection] = []
     processes = []
     try:
@@ -78,11 +80,13 @@ def _received(end: Connection) -> Any:
 
 
 def _be_rank(end: Connection, place: Place, order: tuple[Any, ...]) -> None:
-    train_fn, given, arguments, settings, folder = order
+    train_fn, given, arguments, settings, folder, gives_distribution = order
     try:
         distribution = make_distribution(place, settings)
         end.send(("ok", pickle.dumps(distribution.prepare())))
         distribution.join(end.recv())
+        if gives_distribution:
+            arguments = {**arguments, "distribution": distribution}
         with distribution.applied(train_fn, given) as own:
             result = train_fn(**own, **arguments)
             if folder is not None:

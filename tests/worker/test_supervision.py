@@ -204,14 +204,43 @@ def test_a_file_that_only_the_notebook_sees_is_an_error_that_names_files() -> No
     run(scenario())
 
 
-def test_a_missing_package_is_named_with_the_host() -> None:
+@pytest.mark.parametrize(
+    ("beside", "is_notebooks_python", "advice"),
+    [
+        (
+            None,
+            False,
+            ": install it there (`pip install no_such_package`), or ship a module of yours with `--py-files`.",
+        ),
+        ("table.csv", False, ": install it there (`pip install no_such_package`)."),
+        ("table.csv", True, ", which is the notebook's own: `%pip install no_such_package`."),
+        (
+            "no_such_package.py",  # it came after the worker began
+            True,
+            ". If you mean 'no_such_package.py' beside the notebook, ship it with `--py-files no_such_package.py`.",
+        ),
+    ],
+)
+def test_a_missing_package_is_named_with_the_host_and_how_to_get_it(
+    tmp_path: Path, beside: str | None, is_notebooks_python: bool, advice: str
+) -> None:
     def train():
         import no_such_package.part  # noqa: F401
 
     async def scenario() -> None:
-        async with one_worker(train) as worker:
+        host = platform.node()
+        folder = "/nonexistent/notebooks"
+        if beside is not None:
+            folder = str(tmp_path)
+        python = f"{host}:{sys.executable}" if is_notebooks_python else f"elsewhere:{sys.executable}"
+        async with one_worker(train, folder, notebook_python=python) as worker:
+            if beside is not None:
+                (tmp_path / beside).touch()
             error = (await worker.run(0)).record["error"]
-        assert f"'no_such_package' is missing on worker host {platform.node()}" in error["message"]
+        assert error["message"] == (
+            "No module named 'no_such_package'. "
+            f"Package 'no_such_package' is missing on worker host {host} ({sys.executable}){advice}"
+        )
 
     run(scenario())
 
@@ -252,6 +281,7 @@ def test_a_driver_that_is_not_there_is_told() -> None:
         "user_code_zip": b"",
         "gpus": None,
         "notebook_dir": "/nonexistent",
+        "notebook_python": "",
         "spark_attempt": 0,
         "session_path": [],
         "distribution": None,

@@ -1,6 +1,7 @@
 import { translatorOf } from '../i18n';
 import {
   formatBytes,
+  formatClosely,
   formatDuration,
   formatHparam,
   formatMetric,
@@ -24,6 +25,17 @@ test.each([
   [-0.25, '-0.25']
 ])('the number %p reads %p', (value, text) => {
   expect(formatNumber(value)).toBe(text);
+});
+
+test.each([
+  [0.4723946849349913, '0.472395'],
+  [12345.678, '12345.7'],
+  [0.00002991234, '2.99123e-5'],
+  [1795379297, '1795379297'],
+  [NaN, 'nan'],
+  [80, '80']
+])('looked at closely, %p reads %p', (value, text) => {
+  expect(formatClosely(value)).toBe(text);
 });
 
 test.each([

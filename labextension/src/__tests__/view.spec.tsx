@@ -112,7 +112,7 @@ test('a failed trial shows its error, traceback, prints and warnings as text', a
   await waitFor(() =>
     expect(container.querySelector('.lagom-Panel-log')?.textContent).toBe('printed <img src=x>\n')
   );
-  expect(screen.getByText('0.123456789')).toBeTruthy();
+  expect(screen.getByText('0.123457').title).toBe('0.123456789');
   expect(screen.getByText(/careful/)).toBeTruthy();
   expect(container.querySelectorAll('script, img, a, b')).toHaveLength(0);
 });
@@ -222,6 +222,112 @@ test('every button has a name, and every header a scope', () => {
   for (const header of container.querySelectorAll('th'))
     expect(header.getAttribute('scope')).toMatch(/^(col|row)$/);
   expect(container.querySelector('caption')?.textContent).not.toBe('');
+});
+
+const FAILURE = { kind: 'ModuleNotFoundError', message: 'no module named x' };
+
+test('a failed trial says what failed in its row, also after it has reported steps', () => {
+  const { container } = open(
+    updateJson(1, 0, 9, { trials: [trialJson(0, { state: 'FAILED', error: FAILURE })] })
+  );
+  expect(within(container.querySelector('tbody') as HTMLElement).getByText('ModuleNotFoundError').title).toBe(
+    'ModuleNotFoundError: no module named x'
+  );
+});
+
+test('while trials fail a line says how many and why the first did, and opens it', () => {
+  const trials = [
+    trialJson(4, { state: 'FAILED', error: { kind: 'KeyError', message: 'later' }, ended_at: 9 }),
+    trialJson(5, { state: 'FAILED', error: FAILURE, ended_at: 8 }),
+    trialJson(6)
+  ];
+  const { transport, tell } = open(updateJson(1, 0, 9, { trials, run: runJson({ counts: { FAILED: 2 } }) }));
+  transport.answer = answerTrial;
+  const line = screen.getByText('2 trials failed; the first: ModuleNotFoundError: no module named x');
+  fireEvent.click(line);
+  expect(screen.getByRole('region', { name: 'trial 5' })).toBeTruthy();
+  tell(
+    updateJson(2, 9, 20, {
+      trials: [4, 5].map(id => trialJson(id, { changed_at: 15 + id, state: 'RUNNING', error: null }))
+    })
+  );
+  expect(screen.queryByText(/trials? failed/)).toBeNull();
+});
+
+test('a name in the filter that no column has is told with those that there are', () => {
+  open(updateJson(1, 0, 9, { trials: [trialJson(0)] }));
+  const field = screen.getByRole('searchbox', { name: 'Filter trials' });
+  fireEvent.input(field, { target: { value: 'bogus=3' } });
+  expect(
+    screen.getByText('no column “bogus”; there are trial, state, worker, step, time, accuracy, lr, width')
+  ).toBeTruthy();
+  fireEvent.input(field, { target: { value: 'lr>3' } });
+  expect(screen.queryByText(/no column/)).toBeNull();
+});
+
+test('a hovered row is marked the same way in all charts, until it has gone', () => {
+  const trials = Array.from({ length: 10 }, (_, id) => trialJson(id, { ended_at: 1_795_339_810 + id }));
+  const run = runJson({
+    counts: { COMPLETE: 10 },
+    best_id: 9,
+    improvements: [
+      [10, 0, 0],
+      [19, 9, 0.09]
+    ]
+  });
+  const { container } = open(updateJson(1, 0, 11, { trials, run }));
+  const marks = () =>
+    [...container.querySelectorAll('.lagom-mod-hovered')].map(mark => mark.classList[0]).sort();
+  expect(marks()).toEqual([]);
+  const row = container.querySelector("button[data-row='3']")?.closest('tr') as Element;
+  fireEvent.pointerEnter(row);
+  expect(marks()).toEqual(['lagom-Curve', 'lagom-Dot', 'lagom-Thread']);
+  fireEvent.input(screen.getByRole('searchbox', { name: 'Filter trials' }), { target: { value: 'id!=3' } });
+  expect(marks()).toEqual([]);
+});
+
+test('trial, state and metric stay where they are when the table scrolls sideways', () => {
+  const { container } = open(updateJson(1, 0, 9, { trials: [trialJson(0), trialJson(1)] }));
+  for (const row of container.querySelectorAll('thead tr, tbody tr')) {
+    const lefts = [...row.querySelectorAll<HTMLElement>('.lagom-mod-fixed')].map(cell => cell.style.left);
+    expect(lefts).toHaveLength(3);
+    expect(lefts[0]).toBe('0px');
+    expect(parseFloat(lefts[1])).toBeLessThan(parseFloat(lefts[2]));
+  }
+});
+
+test('the log of a run that is over cannot be paused', () => {
+  const { tell } = open(updateJson(1, 0, 9, { lines: linesJson(0, ['[w1 t0] one']) }));
+  expect(screen.getByRole('button', { name: 'Pause' })).toBeTruthy();
+  tell(updateJson(2, 9, 10, { run: runJson({ state: 'COMPLETE' }) }));
+  expect(screen.queryByRole('button', { name: 'Pause' })).toBeNull();
+});
+
+test('the hyperparameters of any trial can be copied, whole', async () => {
+  const copied: string[] = [];
+  Object.defineProperty(navigator, 'clipboard', {
+    configurable: true,
+    value: { writeText: (text: string) => Promise.resolve(void copied.push(text)) }
+  });
+  const { transport } = open(updateJson(1, 0, 9, { trials: [trialJson(3)] }));
+  transport.answer = answerTrial;
+  fireEvent.click(screen.getByRole('button', { name: '3' }));
+  fireEvent.click(screen.getByTitle('Copy these hyperparameters as a Python dict'));
+  expect(await screen.findByText('Copied')).toBeTruthy();
+  expect(copied).toEqual(['{"lr": 0.123456789}']);
+});
+
+test('a file that is not shown says why', async () => {
+  const { transport } = open(updateJson(1, 0, 9, { trials: [trialJson(3)] }));
+  const files = [
+    { path: 'artifacts/model.pkl', size_bytes: 300 },
+    { path: 'artifacts/large.png', size_bytes: 9 << 20 }
+  ];
+  transport.answer = request =>
+    request.type === 'trial' ? { ...(answerTrial(request) as object), files } : answerTrial(request);
+  fireEvent.click(screen.getByRole('button', { name: '3' }));
+  expect(await screen.findByText('no picture: it lies in the folder below')).toBeTruthy();
+  expect(screen.getByText(/larger than 8.0 MiB/)).toBeTruthy();
 });
 
 function answerTrial(request: Request): unknown {

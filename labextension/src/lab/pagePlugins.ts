@@ -78,21 +78,25 @@ export const status: JupyterFrontEndPlugin<void> = {
   description: 'Shows in the status bar how far the live run is.',
   autoStart: true,
   requires: [IRunList],
-  optional: [IStatusBar, ITranslator],
+  optional: [IStatusBar, INotebookTracker, ITranslator],
   activate: (
     app: JupyterFrontEnd,
     list: IRunList,
     statusBar: IStatusBar | null,
+    notebooks: INotebookTracker | null,
     translator: ITranslator | null
   ): void => {
     if (statusBar === null) {
       return;
     }
+    const targets = new RunTargets(app, list, notebooks);
     const item = new StatusItem(
       list,
+      () => targets.inFront()?.dir ?? null,
       loadTexts(translator),
       () => void app.commands.execute(CommandId.showRuns)
     );
+    app.shell.currentChanged?.connect(item.refresh, item);
     statusBar.registerStatusItem(PluginId.status, {
       item,
       align: 'left',

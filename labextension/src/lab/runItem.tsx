@@ -80,12 +80,12 @@ export function RunItem({ run, isCurrent, onFocus, onCommand, trans, language, n
 
 function Best({ run, trans }: Pick<IRunItemProps, 'run' | 'trans'>): VNode {
   if (run.best_val === null) {
-    return <span>{trans.__('no result yet')}</span>;
+    return <span>{run.is_live ? trans.__('no result yet') : trans.__('no result')}</span>;
   }
   const value = formatMetric(run.best_val);
   return (
     <span>
-      {run.metric === null ? trans.__('best %1', value) : trans.__('best %1 %2', run.metric, value)}
+      {run.metric === null ? trans.__('best %1', value) : trans.__('best %1 %2', value, run.metric)}
     </span>
   );
 }

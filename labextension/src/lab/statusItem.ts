@@ -5,17 +5,19 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { IDisposable } from '@lumino/disposable';
 import { Widget } from '@lumino/widgets';
 
-import { statusText } from './runInfo';
+import { baseName, statusText } from './runInfo';
 import type { IRunList } from './tokens';
 
 export class StatusItem extends Widget {
   /**
-   * @param list - the runs, of which the newest live one is shown.
+   * @param list - the runs, of which a live one is shown: the one in front, else the newest.
+   * @param dirInFront - the folder of the run that the page shows in front; null without one.
    * @param trans - our texts.
    * @param onClick - shows the runs.
    */
   constructor(
     private readonly _list: IRunList,
+    private readonly _dirInFront: () => string | null,
     private readonly _trans: TranslationBundle,
     onClick: () => void
   ) {
@@ -25,8 +27,8 @@ export class StatusItem extends Widget {
     this._button.title = _trans.__('Show the lagom runs');
     this._button.addEventListener('click', onClick);
     this.node.appendChild(this._button);
-    _list.changed.connect(this._draw, this);
-    this._draw();
+    _list.changed.connect(this.refresh, this);
+    this.refresh();
   }
 
   /** Whether there is something to show. */
@@ -35,14 +37,16 @@ export class StatusItem extends Widget {
   }
 
   override dispose(): void {
-    this._list.changed.disconnect(this._draw, this);
+    this._list.changed.disconnect(this.refresh, this);
     this._watching?.dispose();
     super.dispose();
   }
 
-  /** The list is watched while it has a live run; who starts one has it refreshed. */
-  private _draw(): void {
-    const run = this._list.runs.find(run => run.is_live);
+  /** Look again which run is in front. The list is watched while it has a live run; who starts one has it refreshed. */
+  refresh(): void {
+    const dir = this._dirInFront();
+    const live = this._list.runs.filter(run => run.is_live);
+    const run = live.find(run => dir !== null && baseName(run.dir) === baseName(dir)) ?? live[0];
     if (run === undefined) {
       this._watching?.dispose();
       this._watching = null;

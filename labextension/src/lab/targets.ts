@@ -2,13 +2,16 @@
  * Which run a command is about: the one in its arguments, the one whose entry was clicked, or the notebook's.
  */
 import type { JupyterFrontEnd } from '@jupyterlab/application';
+import { MainAreaWidget } from '@jupyterlab/apputils';
 import type { INotebookTracker } from '@jupyterlab/notebook';
 import type { Kernel } from '@jupyterlab/services';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
+import type { Widget } from '@lumino/widgets';
 
 import { cellOfRun, currentRun, experimentOf, runOutputs, runTarget } from './notebookRuns';
 import type { IRunTarget } from './notebookRuns';
 import { baseName } from './runInfo';
+import { RunPanel } from './runPanel';
 import type { IRunList } from './tokens';
 
 const ITEM_CLASS = 'lagom-RunList-item';
@@ -31,6 +34,13 @@ export class RunTargets {
       return runTarget(listed);
     }
     return { dir, label: typeof args.label === 'string' ? args.label : experimentOf(dir) };
+  }
+
+  /** The run whose panel is in front, else the one of the notebook in front. */
+  inFront(): IRunTarget | null {
+    const { currentWidget } = this._app.shell;
+    const content = currentWidget instanceof MainAreaWidget ? (currentWidget.content as Widget) : null;
+    return content instanceof RunPanel ? { dir: content.dir, label: content.label } : this.current();
   }
 
   /** The run of the notebook in front. */

@@ -1,7 +1,7 @@
 /** The values of replies, read from unknown JSON. Used by the session. */
 import { arrayOf, countOf, isRecord, recordOf, textOf, textsOf } from './json';
-import { parseNumber, parsePoints } from './messages';
-import type { HParams, Point } from './messages';
+import { parseMetrics, parseNumber, parsePoints } from './messages';
+import type { HParams, Metrics, Point } from './messages';
 
 export interface ITrialDetails {
   readonly attempt: number;
@@ -9,6 +9,8 @@ export interface ITrialDetails {
   readonly dir: string;
   /** Whole hyperparameters; null from a sender that leaves them to the row. */
   readonly hparams: HParams | null;
+  /** Exact metrics; null from a sender that leaves them to the row. */
+  readonly metrics: Metrics | null;
   readonly error: { readonly kind: string; readonly message: string; readonly traceback: string } | null;
   readonly warnings: readonly string[];
   /** What the training function returned besides its metrics, as text. */
@@ -37,6 +39,7 @@ export function parseTrialDetails(value: unknown): ITrialDetails {
     attempt: countOf(data.attempt, 1),
     dir: textOf(data.dir),
     hparams: isRecord(data.hparams) ? data.hparams : null,
+    metrics: isRecord(data.metrics) ? parseMetrics(data.metrics) : null,
     error: isRecord(data.error)
       ? {
           kind: textOf(data.error.kind),

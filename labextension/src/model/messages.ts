@@ -269,7 +269,7 @@ function parseTrial(data: JsonRecord): ITrial {
   };
 }
 
-function parseMetrics(value: unknown): Metrics {
+export function parseMetrics(value: unknown): Metrics {
   const metrics: Record<string, number> = {};
   for (const [name, item] of Object.entries(recordOf(value))) {
     const number = parseNumber(item);

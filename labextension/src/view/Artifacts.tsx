@@ -1,6 +1,7 @@
 /** The files that a trial left, pictures drawn on request; bytes come by message and never by an address. */
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 
+import { saveBlob } from './clipboard';
 import { useView } from './context';
 import { formatBytes, oneLine } from './format';
 
@@ -29,7 +30,16 @@ export function Artifacts({ trial_id, attempt, files }: IArtifactsProps) {
           <li key={file.path}>
             <span class="lagom-Artifacts-path">{oneLine(file.path, 200)}</span>
             <span class="lagom-Toolbar-note">{formatBytes(file.size_bytes)}</span>
-            {PICTURE.test(file.path) && file.size_bytes <= FILE_LIMIT_BYTES && (
+            {!PICTURE.test(file.path) ? (
+              <span class="lagom-Toolbar-note">{t.__('no picture: it lies in the folder below')}</span>
+            ) : file.size_bytes > FILE_LIMIT_BYTES ? (
+              <span class="lagom-Toolbar-note">
+                {t.__(
+                  'larger than %1, which a page may ask for: it lies in the folder below',
+                  formatBytes(FILE_LIMIT_BYTES)
+                )}
+              </span>
+            ) : (
               <Picture
                 trial_id={trial_id}
                 attempt={attempt}
@@ -51,10 +61,16 @@ interface IPictureProps {
   isAutomatic: boolean;
 }
 
+interface IDrawn {
+  readonly blob: Blob;
+  readonly address: string;
+}
+
 function Picture({ trial_id, attempt, path, isAutomatic }: IPictureProps) {
   const { t, session } = useView();
   const [isWanted, setIsWanted] = useState(isAutomatic);
-  const [address, setAddress] = useState<string | null>(null);
+  const [isLarge, setIsLarge] = useState(false);
+  const [drawn, setDrawn] = useState<IDrawn | null>(null);
   const [error, setError] = useState('');
   useEffect(() => {
     if (!isWanted) return undefined;
@@ -68,7 +84,7 @@ function Picture({ trial_id, attempt, path, isAutomatic }: IPictureProps) {
           return;
         }
         made = URL.createObjectURL(blob);
-        setAddress(made);
+        setDrawn({ blob, address: made });
       },
       (reason: unknown) => {
         if (!isGone) setError(reason instanceof Error ? reason.message : String(reason));
@@ -87,9 +103,56 @@ function Picture({ trial_id, attempt, path, isAutomatic }: IPictureProps) {
     );
   }
   if (error !== '') return <p class="lagom-Answer lagom-mod-error">{oneLine(error, 300)}</p>;
-  return address === null ? (
-    <p class="lagom-Empty">{t.__('loading…')}</p>
-  ) : (
-    <img class="lagom-Artifacts-picture" src={address} alt={oneLine(path, 200)} />
+  if (drawn === null) return <p class="lagom-Empty">{t.__('loading…')}</p>;
+  return (
+    <>
+      <button
+        type="button"
+        class="lagom-Link"
+        onClick={() => saveBlob(path.split('/').pop() ?? path, drawn.blob)}
+      >
+        {t.__('Download')}
+      </button>
+      <button
+        type="button"
+        class="lagom-Artifacts-open"
+        title={t.__('Show it large')}
+        onClick={() => setIsLarge(true)}
+      >
+        <img class="lagom-Artifacts-picture" src={drawn.address} alt={oneLine(path, 200)} />
+      </button>
+      {isLarge && <Large address={drawn.address} path={path} onClose={() => setIsLarge(false)} />}
+    </>
+  );
+}
+
+/** A picture over the whole page, until Escape, its button or a click beside it. */
+function Large({ address, path, onClose }: { address: string; path: string; onClose: () => void }) {
+  const { t } = useView();
+  const dialog = useRef<HTMLDialogElement>(null);
+  useEffect(() => dialog.current?.showModal(), []);
+  return (
+    <dialog
+      class="lagom-Large"
+      ref={dialog}
+      aria-label={oneLine(path, 200)}
+      onClose={onClose}
+      onClick={event => event.target === dialog.current && onClose()}
+      onKeyDown={event => event.stopPropagation()}
+    >
+      <div class="lagom-Large-head">
+        <span class="lagom-Artifacts-path">{oneLine(path, 200)}</span>
+        <button
+          type="button"
+          class="lagom-Button lagom-mod-icon"
+          aria-label={t.__('Close')}
+          title={t.__('Close')}
+          onClick={onClose}
+        >
+          ✕
+        </button>
+      </div>
+      <img src={address} alt={oneLine(path, 200)} />
+    </dialog>
   );
 }

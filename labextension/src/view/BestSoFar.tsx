@@ -4,9 +4,12 @@ import { curveStepAfter, line } from 'd3-shape';
 import { useRef } from 'preact/hooks';
 
 import { useView } from './context';
-import { formatDuration, formatNumber } from './format';
+import { formatDuration } from './format';
 import { useSize } from './hooks';
+import { valueAxis } from './ranges';
+import { ValueTicks } from './ValueTicks';
 import { elapsedS, isFinalTrial } from './words';
+import { markClass } from './marks';
 import type { IRun, ITrial } from '../model/messages';
 
 const HEIGHT = 96;
@@ -16,7 +19,15 @@ const TOP = 6;
 const BOTTOM = 18;
 const DOT_LIMIT = 300;
 
-export function BestSoFar({ run, trials, now }: { run: IRun; trials: readonly ITrial[]; now: number }) {
+export interface IBestSoFarProps {
+  run: IRun;
+  trials: readonly ITrial[];
+  now: number;
+  pickedId: number | null;
+  hoveredId: number | null;
+}
+
+export function BestSoFar({ run, trials, now, pickedId, hoveredId }: IBestSoFarProps) {
   const { t } = useView();
   const ref = useRef<HTMLDivElement>(null);
   const { width } = useSize(ref, { width: 366, height: HEIGHT });
@@ -34,10 +45,8 @@ export function BestSoFar({ run, trials, now }: { run: IRun; trials: readonly IT
   const low = Math.min(...values, ...dotValues);
   const high = Math.max(...values, ...dotValues);
   const x = scaleLinear([0, end_s], [LEFT, width - RIGHT]);
-  const y = scaleLinear(low === high ? [low - reach, high + reach] : [low, high], [
-    HEIGHT - BOTTOM,
-    TOP
-  ]).clamp(true);
+  const axis = valueAxis(low, high, 2);
+  const y = scaleLinear(axis.domain, [HEIGHT - BOTTOM, TOP]).clamp(true);
   const last = steps[steps.length - 1];
   const points = [
     ...steps.map(([at, , value]): [number, number] => [at, value]),
@@ -57,14 +66,7 @@ export function BestSoFar({ run, trials, now }: { run: IRun; trials: readonly IT
         )}
       >
         <g class="lagom-Axis">
-          {y.ticks(2).map(tick => (
-            <g key={tick}>
-              <line x1={LEFT} x2={width - RIGHT} y1={y(tick)} y2={y(tick)} />
-              <text x={LEFT - 6} y={y(tick) + 4} text-anchor="end">
-                {formatNumber(tick)}
-              </text>
-            </g>
-          ))}
+          <ValueTicks axis={axis} y={y} left={LEFT} right={width - RIGHT} />
           <text x={LEFT} y={HEIGHT - 4}>
             0 s
           </text>
@@ -77,10 +79,10 @@ export function BestSoFar({ run, trials, now }: { run: IRun; trials: readonly IT
           .map(dot => (
             <circle
               key={dot.id}
-              class={`lagom-Dot lagom-state-${dot.state}`}
+              class={`lagom-Dot lagom-state-${dot.state}${markClass(dot.id, pickedId, hoveredId)}`}
               cx={x(dot.at_s)}
               cy={y(dot.value)}
-              r="2"
+              r={dot.id === pickedId || dot.id === hoveredId ? 3.5 : 2}
             />
           ))}
         <path

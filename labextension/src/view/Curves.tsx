@@ -7,7 +7,9 @@ import { useMemo, useRef, useState } from 'preact/hooks';
 import { useView } from './context';
 import { formatMetric, formatNumber } from './format';
 import { useSize } from './hooks';
-import { lastStep, valueRange } from './ranges';
+import { markClass } from './marks';
+import { lastStep, valueAxis, valueRange } from './ranges';
+import { ValueTicks } from './ValueTicks';
 import { metricName, trialLabel, trialStateWord } from './words';
 import type { IRun, ITrial, Point } from '../model/messages';
 
@@ -16,6 +18,8 @@ const LEFT = 46;
 const RIGHT = 8;
 const TOP = 8;
 const BOTTOM = 20;
+/** A label so near to the end would be cut were it centred below its tick. */
+const LAST_LABEL_PX = 12;
 /** Curves that are drawn; more cannot be told apart. */
 const CURVE_LIMIT = 60;
 /** How near the pointer must be to a curve's point to mean it, in pixels. */
@@ -46,7 +50,8 @@ export function Curves({ run, trials, pickedId, hoveredId, onHover, onOpen }: IC
     [Math.min(0, ...drawn.map(trial => trial.curve[0][0])), lastStep(drawn)],
     [LEFT, width - RIGHT]
   );
-  const y = scaleLinear(range ?? [0, 1], [HEIGHT - BOTTOM, TOP]).clamp(true);
+  const axis = valueAxis(...(range ?? [0, 1]), 4);
+  const y = scaleLinear(axis.domain, [HEIGHT - BOTTOM, TOP]).clamp(true);
   const path = line<Point>()
     .defined(point => Number.isFinite(point[1]))
     .x(point => x(point[0]))
@@ -86,19 +91,17 @@ export function Curves({ run, trials, pickedId, hoveredId, onHover, onOpen }: IC
           style={near === null ? undefined : { cursor: 'pointer' }}
         >
           <g class="lagom-Axis">
-            {y.ticks(4).map(tick => (
-              <g key={tick}>
-                <line x1={LEFT} x2={width - RIGHT} y1={y(tick)} y2={y(tick)} />
-                <text x={LEFT - 6} y={y(tick) + 4} text-anchor="end">
-                  {formatNumber(tick)}
-                </text>
-              </g>
-            ))}
+            <ValueTicks axis={axis} y={y} left={LEFT} right={width - RIGHT} />
             {x
               .ticks(Math.max(2, Math.floor(width / 80)))
               .filter(Number.isInteger)
               .map(tick => (
-                <text key={tick} x={x(tick)} y={HEIGHT - 5} text-anchor="middle">
+                <text
+                  key={tick}
+                  x={Math.min(x(tick), width - 1)}
+                  y={HEIGHT - 5}
+                  text-anchor={x(tick) > width - RIGHT - LAST_LABEL_PX ? 'end' : 'middle'}
+                >
                   {formatNumber(tick)}
                 </text>
               ))}
@@ -137,7 +140,7 @@ export function Curves({ run, trials, pickedId, hoveredId, onHover, onOpen }: IC
 }
 
 function curveClass(trial: ITrial, run: IRun, pickedId: number | null, hoveredId: number | null): string {
-  const strong = trial.id === pickedId || trial.id === hoveredId ? ' lagom-mod-strong' : '';
+  const strong = markClass(trial.id, pickedId, hoveredId);
   if (trial.id === run.best_id) return `lagom-state-complete lagom-mod-best${strong}`;
   if (trial.state === 'COMPLETE' && strong === '') return 'lagom-mod-grey';
   return `lagom-state-${trial.state.toLowerCase()}${strong}`;

@@ -1,15 +1,12 @@
 /** The head of a run: its names, its state, and the buttons that concern all of it. */
-import { useEffect, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
 
-import { copyText } from './clipboard';
 import { useView } from './context';
 import { useControl } from './control';
-import { oneLine, pythonLiteral } from './format';
+import { CopyHparams } from './CopyHparams';
+import { oneLine } from './format';
 import { NAME_LIMIT, RUN_ICONS, isFinalRun, runStateWords } from './words';
 import type { IRun, ITrial } from '../model/messages';
-
-/** Browsers let a page write to the clipboard only shortly after a click. */
-const COPY_TIMEOUT_MS = 2_000;
 
 export function Header({ run, best }: { run: IRun; best: ITrial | null }) {
   const { t } = useView();
@@ -26,7 +23,12 @@ export function Header({ run, best }: { run: IRun; best: ITrial | null }) {
       </span>
       <span class="lagom-Head-id">{run.run_id === null ? '' : oneLine(run.run_id, NAME_LIMIT)}</span>
       <BoardButton />
-      <CopyBestButton best={best} />
+      <CopyHparams
+        trial={best}
+        className="lagom-Button"
+        label={t.__('Copy best')}
+        title={t.__('Copy the best hyperparameters as a Python dict')}
+      />
       {!isFinalRun(run.state) && <StopButton />}
     </div>
   );
@@ -51,40 +53,6 @@ function StopButton() {
       </button>
       <Answer text={state.text} isError={state.phase === 'failed'} />
     </>
-  );
-}
-
-function CopyBestButton({ best }: { best: ITrial | null }) {
-  const { t, session } = useView();
-  const [label, setLabel] = useState<string | null>(null);
-  useEffect(() => {
-    if (label === null) return undefined;
-    const timer = setTimeout(() => setLabel(null), 2000);
-    return () => clearTimeout(timer);
-  }, [label]);
-  const copy = async (trial: ITrial) => {
-    // Rows carry shortened numbers: the trial's details have them as they were.
-    let hparams = trial.hparams;
-    let isExact = true;
-    try {
-      hparams = (await session.trial(trial.id, COPY_TIMEOUT_MS)).hparams ?? hparams;
-    } catch (error) {
-      isExact = false;
-      console.info(`lagom: copied with shortened numbers: ${String(error)}`);
-    }
-    const isCopied = await copyText(pythonLiteral(hparams));
-    setLabel(!isCopied ? t.__('Not allowed') : isExact ? t.__('Copied') : t.__('Copied, rounded'));
-  };
-  return (
-    <button
-      type="button"
-      class="lagom-Button"
-      disabled={best === null}
-      title={t.__('Copy the best hyperparameters as a Python dict')}
-      onClick={() => best !== null && void copy(best)}
-    >
-      {label ?? t.__('Copy best')}
-    </button>
   );
 }
 

@@ -24,10 +24,12 @@ export interface ILogPaneProps {
   /** Show this trial's lines alone. */
   trialId: number | null;
   onTrial: (trial_id: number | null) => void;
+  /** Whether no line can come any more. */
+  isOver: boolean;
   fileName: string;
 }
 
-export function LogPane({ ring, lines, workers, trialId, onTrial, fileName }: ILogPaneProps) {
+export function LogPane({ ring, lines, workers, trialId, onTrial, isOver, fileName }: ILogPaneProps) {
   const { t } = useView();
   const [workerId, setWorkerId] = useState<number | null>(null);
   const [search, setSearch] = useState('');
@@ -84,18 +86,20 @@ export function LogPane({ ring, lines, workers, trialId, onTrial, fileName }: IL
             onInput={event => setSearch((event.currentTarget as HTMLInputElement).value)}
             onKeyDown={event => event.stopPropagation()}
           />
-          <button
-            type="button"
-            class="lagom-Button"
-            aria-pressed={pausedAt !== null}
-            onClick={() => setPausedAt(pausedAt === null ? ring.end : null)}
-          >
-            {pausedAt === null
-              ? t.__('Pause')
-              : nNew > 0
-                ? t.__('Go on (%1 new)', formatCount(nNew))
-                : t.__('Go on')}
-          </button>
+          {(!isOver || pausedAt !== null) && (
+            <button
+              type="button"
+              class="lagom-Button"
+              aria-pressed={pausedAt !== null}
+              onClick={() => setPausedAt(pausedAt === null ? ring.end : null)}
+            >
+              {pausedAt === null
+                ? t.__('Pause')
+                : nNew > 0
+                  ? t.__('Go on (%1 new)', formatCount(nNew))
+                  : t.__('Go on')}
+            </button>
+          )}
           <button
             type="button"
             class="lagom-Button"
@@ -108,12 +112,18 @@ export function LogPane({ ring, lines, workers, trialId, onTrial, fileName }: IL
           </button>
         </div>
       </div>
-      <Lines lines={shown} search={search.trim()} />
+      <Lines lines={shown} search={search.trim()} isOver={isOver} />
     </section>
   );
 }
 
-function Lines({ lines, search }: { lines: readonly ILine[]; search: string }) {
+interface ILinesProps {
+  lines: readonly ILine[];
+  search: string;
+  isOver: boolean;
+}
+
+function Lines({ lines, search, isOver }: ILinesProps) {
   const { t } = useView();
   const box = useRef<HTMLDivElement>(null);
   const { height } = useSize(box, { width: 800, height: 160 });
@@ -132,7 +142,7 @@ function Lines({ lines, search }: { lines: readonly ILine[]; search: string }) {
   return (
     <div class="lagom-Log-frame">
       <div
-        class={`lagom-Log-box${lines.length === 0 ? ' lagom-mod-empty' : ''}`}
+        class={`lagom-Log-box${lines.length === 0 ? ` lagom-mod-empty${isOver ? ' lagom-mod-small' : ''}` : ''}`}
         ref={box}
         role="log"
         aria-live="off"

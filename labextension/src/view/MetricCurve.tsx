@@ -7,6 +7,8 @@ import { useRef } from 'preact/hooks';
 import { useView } from './context';
 import { formatNumber, oneLine } from './format';
 import { useSize } from './hooks';
+import { valueAxis } from './ranges';
+import { ValueTicks } from './ValueTicks';
 import type { Point, TrialState } from '../model/messages';
 
 const HEIGHT = 92;
@@ -31,7 +33,8 @@ export function MetricCurve({
   const [low = 0, high = 1] = extent(finite, point => point[1]);
   const [first = 0, last = 1] = extent(points, point => point[0]);
   const x = scaleLinear([first, Math.max(last, first + 1)], [LEFT, width - RIGHT]);
-  const y = scaleLinear(low === high ? [low - 0.5, high + 0.5] : [low, high], [HEIGHT - BOTTOM, TOP]);
+  const axis = valueAxis(low, high, 3);
+  const y = scaleLinear(axis.domain, [HEIGHT - BOTTOM, TOP]);
   const path = line<Point>()
     .defined(point => Number.isFinite(point[1]))
     .x(point => x(point[0]))
@@ -43,14 +46,7 @@ export function MetricCurve({
       {finite.length > 0 && (
         <svg width={width} height={HEIGHT} role="img" aria-label={t.__('%1 by step', oneLine(name, 40))}>
           <g class="lagom-Axis">
-            {y.ticks(3).map(tick => (
-              <g key={tick}>
-                <line x1={LEFT} x2={width - RIGHT} y1={y(tick)} y2={y(tick)} />
-                <text x={LEFT - 6} y={y(tick) + 4} text-anchor="end">
-                  {formatNumber(tick)}
-                </text>
-              </g>
-            ))}
+            <ValueTicks axis={axis} y={y} left={LEFT} right={width - RIGHT} />
             <text x={LEFT} y={HEIGHT - 4}>
               {formatNumber(first)}
             </text>

@@ -1,5 +1,5 @@
 /** The view of one run: what `mount` puts into the page. Holds what a person has chosen; the run itself is the model's. */
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks';
 
 import { BestSoFar } from './BestSoFar';
 import { columnsOf, defaultSorting } from './columns';
@@ -12,7 +12,7 @@ import { Header } from './Header';
 import { useCalm, useNow, useRevision } from './hooks';
 import { Importance, TRIALS_FOR_IMPORTANCE } from './Importance';
 import { LogPane } from './LogPane';
-import { Notices } from './Notices';
+import { Notices, firstFailed } from './Notices';
 import { Parallel } from './Parallel';
 import { ProgressBar, Tiles } from './Tiles';
 import { TrialPanel } from './TrialPanel';
@@ -82,6 +82,12 @@ function Content({ run, revision, context, connection }: IContentProps) {
   const best = run.best_id === null ? null : (model.trials.get(run.best_id) ?? null);
   const picked = pickedId === null ? null : (model.trials.get(pickedId) ?? null);
   const columns = useMemo(() => columnsOf(t, run, trials), [t, run, trials]);
+  const failed = useMemo(() => firstFailed(trials), [trials]);
+  // What was hovered may be gone with what is opened in its place.
+  const open = useCallback((trial_id: number) => {
+    setPickedId(trial_id);
+    setHoveredId(null);
+  }, []);
   const summary = useCalm(summaryWords(t, run, best), SUMMARY_INTERVAL_MS);
   const picture = useMemo(
     () => ({ run, trials, now, names: columns.varying }),
@@ -98,10 +104,16 @@ function Content({ run, revision, context, connection }: IContentProps) {
           pickedId={pickedId}
           hoveredId={hoveredId}
           onHover={setHoveredId}
-          onOpen={setPickedId}
+          onOpen={open}
         />
         {charted.run.improvements.length > 0 && (
-          <BestSoFar run={charted.run} trials={charted.trials} now={charted.now} />
+          <BestSoFar
+            run={charted.run}
+            trials={charted.trials}
+            now={charted.now}
+            pickedId={pickedId}
+            hoveredId={hoveredId}
+          />
         )}
       </>
     ),
@@ -139,9 +151,9 @@ function Content({ run, revision, context, connection }: IContentProps) {
         workers={model.workers}
         now={now}
         onFilter={text => setFilter(old => (old === text ? '' : text))}
-        onOpen={setPickedId}
+        onOpen={open}
       />
-      <Notices run={run} connection={connectionWords(t, connection, isOver)} />
+      <Notices run={run} connection={connectionWords(t, connection, isOver)} failed={failed} onOpen={open} />
       {trials.length === 0 ? (
         <div class="lagom-Columns lagom-mod-single">
           {isOver ? (
@@ -163,7 +175,7 @@ function Content({ run, revision, context, connection }: IContentProps) {
             onFilter={setFilter}
             pickedId={pickedId}
             onHover={setHoveredId}
-            onOpen={setPickedId}
+            onOpen={open}
           />
           <div class="lagom-Side">
             {picked !== null ? (
@@ -193,6 +205,7 @@ function Content({ run, revision, context, connection }: IContentProps) {
         workers={model.workers}
         trialId={logTrialId}
         onTrial={setLogTrialId}
+        isOver={isOver}
         fileName={run.run_id ?? 'run'}
       />
       <div class="lagom-Foot">

@@ -11,8 +11,8 @@ import {
   metricName,
   nDone,
   savedWords,
+  stateCountWords,
   timeWords,
-  trialStateWord,
   workerWords
 } from './words';
 import type { IRun, ITrial, IWorker } from '../model/messages';
@@ -37,7 +37,7 @@ export function ProgressBar({ run }: { run: IRun }) {
           key={state}
           class={`lagom-state-${state.toLowerCase()}`}
           style={{ width: `${(100 * run.counts[state]) / nAll}%` }}
-          title={`${formatCount(run.counts[state])} ${trialStateWord(t, state)}`}
+          title={stateCountWords(t, state, run.counts[state])}
         />
       ))}
     </div>
@@ -62,12 +62,17 @@ export function Tiles({ run, best, trials, workers, now, onFilter, onOpen }: ITi
   const [busy, busyOf] = workerWords(t, run, workers);
   return (
     <div class="lagom-Tiles">
-      <Tile value={formatMetric(best?.value ?? null)} unit={`${metricName(t, run)} ${directionArrow(run)}`}>
+      <Tile
+        value={formatMetric(best?.value ?? null)}
+        unit={metricName(t, run)}
+        mark={directionArrow(run)}
+        title={bestWords(t, run, best)}
+      >
         {best === null ? (
           bestWords(t, run, best)
         ) : (
           <button type="button" class="lagom-Link" onClick={() => onOpen(best.id)}>
-            {bestWords(t, run, best)}
+            <span class="lagom-Tile-lines">{bestWords(t, run, best)}</span>
           </button>
         )}
       </Tile>
@@ -88,7 +93,7 @@ export function Tiles({ run, best, trials, workers, now, onFilter, onOpen }: ITi
               title={t.__('Show only these trials')}
               onClick={() => onFilter(`state:${state.toLowerCase()}`)}
             >
-              {`${formatCount(run.counts[state])} ${trialStateWord(t, state)}`}
+              {stateCountWords(t, state, run.counts[state])}
             </button>
           </span>
         ))}
@@ -108,14 +113,27 @@ export function Tiles({ run, best, trials, workers, now, onFilter, onOpen }: ITi
   );
 }
 
-function Tile({ value, unit, children }: { value: string; unit: string; children: ComponentChildren }) {
+interface ITileProps {
+  value: string;
+  unit: string;
+  /** Stands after the unit, also where the unit is too long. */
+  mark?: string;
+  /** All of what stands below the number, which has two lines. */
+  title?: string;
+  children: ComponentChildren;
+}
+
+function Tile({ value, unit, mark, title, children }: ITileProps) {
   return (
     <div class="lagom-Tile">
       <div class="lagom-Tile-value">
-        {value}
-        {unit !== '' && <small> {unit}</small>}
+        <span>{value}</span>
+        {unit !== '' && <small title={unit}>{unit}</small>}
+        {mark !== undefined && <small class="lagom-Tile-mark">{mark}</small>}
       </div>
-      <div class="lagom-Tile-more">{children}</div>
+      <div class="lagom-Tile-more" title={title}>
+        {children}
+      </div>
     </div>
   );
 }

@@ -1,4 +1,5 @@
 /** One trial in full: what it was given, what it reported, why it failed, what it printed and what it left. */
+import type { ComponentChildren } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 
 import { useDetails, useLog } from './answers';
@@ -7,10 +8,19 @@ import { AnsiText } from './AnsiText';
 import { Artifacts } from './Artifacts';
 import { useView } from './context';
 import { useControl } from './control';
-import { formatDuration, formatHparam, formatMetric, formatNumber, oneLine, visible } from './format';
+import { CopyHparams } from './CopyHparams';
+import { formatClosely, formatDuration, formatHparam, formatNumber, oneLine, visible } from './format';
 import { Answer } from './Header';
 import { MetricCurve } from './MetricCurve';
-import { TRIAL_ICONS, isFinalRun, trialElapsedS, trialLabel, trialStateWord } from './words';
+import {
+  TRIAL_ICONS,
+  errorKind,
+  isFinalRun,
+  requeueWords,
+  trialElapsedS,
+  trialLabel,
+  trialStateWord
+} from './words';
 import type { ControlAction, IRun, ITrial } from '../model/messages';
 
 export interface ITrialPanelProps {
@@ -79,24 +89,40 @@ export function TrialPanel({ run, trial, now, onClose, onPrints }: ITrialPanelPr
       {details.error !== '' && <p class="lagom-Answer lagom-mod-error">{oneLine(details.error, 300)}</p>}
       {(details.value?.requeue_reason ?? '') !== '' && (
         <p class="lagom-Panel-note">
-          {t.__('given again because: %1', oneLine(details.value?.requeue_reason ?? '', 300))}
+          {t.__('given again because: %1', requeueWords(t, details.value?.requeue_reason ?? ''))}
         </p>
       )}
       <Failure trial={trial} traceback={details.value?.error?.traceback ?? ''} />
       <Pairs
         title={t.__('Hyperparameters')}
-        pairs={Object.entries(hparams).map(([name, value]) => [name, formatWhole(value)])}
-      />
+        pairs={Object.entries(hparams).map(([name, value]) => pairOf(name, value))}
+      >
+        <CopyHparams
+          trial={trial}
+          className="lagom-Link"
+          label={t.__('copy')}
+          title={t.__('Copy these hyperparameters as a Python dict')}
+        />
+      </Pairs>
       <Pairs
         title={t.__('Metrics')}
-        pairs={Object.entries(trial.metrics).map(([name, value]) => [name, formatMetric(value)])}
+        pairs={Object.entries(details.value?.metrics ?? trial.metrics).map(([name, value]) =>
+          pairOf(name, value)
+        )}
       />
       {Object.entries(details.value?.curves ?? {})
         .filter(([, points]) => points.length > 1)
         .map(([name, points]) => (
           <MetricCurve key={name} name={name} points={points} state={trial.state} />
         ))}
-      <Pairs title={t.__('Returned')} pairs={Object.entries(details.value?.values ?? {})} />
+      <Pairs
+        title={t.__('Returned')}
+        pairs={Object.entries(details.value?.values ?? {}).map(([name, text]) => ({
+          name,
+          text,
+          isNumber: false
+        }))}
+      />
       {(details.value?.warnings.length ?? 0) > 0 && (
         <section>
           <h4>{t.__('Warnings')}</h4>
@@ -129,7 +155,7 @@ function Failure({ trial, traceback }: { trial: ITrial; traceback: string }) {
   return (
     <section class="lagom-Failure">
       <p>
-        <strong>{oneLine(trial.error.kind, 80)}</strong>
+        <strong>{errorKind(t, trial.error)}</strong>
         {trial.error.message !== '' && `: ${oneLine(trial.error.message, 300)}`}
       </p>
       {traceback !== '' && (
@@ -198,16 +224,37 @@ function AnsiLines({ text }: { text: string }) {
   );
 }
 
-function Pairs({ title, pairs }: { title: string; pairs: readonly (readonly [string, string])[] }) {
+interface IPair {
+  readonly name: string;
+  readonly text: string;
+  /** The whole number, where the text is rounded. */
+  readonly whole?: string;
+  /** Numbers stay in one line. */
+  readonly isNumber: boolean;
+}
+
+interface IPairsProps {
+  title: string;
+  pairs: readonly IPair[];
+  /** Stands beside the title. */
+  children?: ComponentChildren;
+}
+
+function Pairs({ title, pairs, children }: IPairsProps) {
   if (pairs.length === 0) return null;
   return (
     <section>
-      <h4>{title}</h4>
+      <h4>
+        {title}
+        {children}
+      </h4>
       <dl class="lagom-Pairs">
-        {pairs.map(([name, value]) => (
+        {pairs.map(({ name, text, whole, isNumber }) => (
           <div key={name}>
             <dt>{oneLine(name, 80)}</dt>
-            <dd>{visible(value)}</dd>
+            <dd class={isNumber ? 'lagom-mod-number' : ''} title={whole}>
+              {visible(text)}
+            </dd>
           </div>
         ))}
       </dl>
@@ -215,8 +262,10 @@ function Pairs({ title, pairs }: { title: string; pairs: readonly (readonly [str
   );
 }
 
-function formatWhole(value: unknown): string {
-  return typeof value === 'number' ? String(value) : formatHparam(value, 2_000);
+function pairOf(name: string, value: unknown): IPair {
+  if (typeof value !== 'number') return { name, text: formatHparam(value, 2_000), isNumber: false };
+  const text = formatClosely(value);
+  return { name, text, isNumber: true, whole: Number.isFinite(value) ? String(value) : text };
 }
 
 interface ISteerProps {

@@ -1,18 +1,26 @@
 /** One row of the trial table: the state as icon and word, the curve as a picture, the rest as text. */
 import { memo } from 'preact/compat';
 
+import { FIXED_COLUMNS } from './columns';
 import type { IColumn, IColumns } from './columns';
 import { useView } from './context';
-import { oneLine } from './format';
 import { Sparkline } from './Sparkline';
 import type { IAxes } from './Sparkline';
-import { TRIAL_ICONS, trialLabel } from './words';
+import { TRIAL_ICONS, errorWords, trialLabel } from './words';
 import type { ITrial } from '../model/messages';
+
+/** The classes of a cell that stays when the table scrolls sideways; '' for others. */
+export function fixedClass(at: number): string {
+  if (at >= FIXED_COLUMNS) return '';
+  return ` lagom-mod-fixed${at === FIXED_COLUMNS - 1 ? ' lagom-mod-last' : ''}`;
+}
 
 export interface ITrialRowProps {
   index: number;
   trial: ITrial;
   columns: IColumns;
+  /** Where the columns begin that stay when the table scrolls sideways. */
+  lefts: readonly number[];
   axes: IAxes;
   isBest: boolean;
   isPicked: boolean;
@@ -26,6 +34,7 @@ export const TrialRow = memo(function TrialRow({
   index,
   trial,
   columns,
+  lefts,
   axes,
   isBest,
   isPicked,
@@ -36,11 +45,13 @@ export const TrialRow = memo(function TrialRow({
 }: ITrialRowProps) {
   const { t } = useView();
   const state = `lagom-state-${trial.state.toLowerCase()}`;
-  const cell = (column: IColumn) => {
+  const cell = (column: IColumn, at: number) => {
+    const fixed = fixedClass(at);
+    const style = fixed === '' ? undefined : { left: `${lefts[at]}px` };
     switch (column.key) {
       case 'id':
         return (
-          <th key="id" scope="row">
+          <th key="id" scope="row" class={fixed} style={style}>
             <button type="button" data-row={trial.id} tabIndex={isTabStop ? 0 : -1} aria-expanded={isPicked}>
               {trialLabel(trial)}
               {isBest && <span title={t.__('best')}> ★</span>}
@@ -49,7 +60,7 @@ export const TrialRow = memo(function TrialRow({
         );
       case 'state':
         return (
-          <td key="state" class={`lagom-mod-text lagom-mod-words ${state}`}>
+          <td key="state" class={`lagom-mod-text lagom-mod-words ${state}${fixed}`} style={style}>
             <span aria-hidden="true" class="lagom-Icon">
               {TRIAL_ICONS[trial.state]}
             </span>
@@ -59,12 +70,9 @@ export const TrialRow = memo(function TrialRow({
       case 'curve':
         return (
           <td key="curve" class={`lagom-mod-curve ${state}`}>
-            {trial.error !== null && trial.curve.length < 2 ? (
-              <span
-                class="lagom-mod-words"
-                title={oneLine(`${trial.error.kind}: ${trial.error.message}`, 300)}
-              >
-                {oneLine(trial.error.kind, 24)}
+            {trial.error !== null ? (
+              <span class="lagom-mod-words" title={errorWords(t, trial.error)}>
+                {column.text(trial, now)}
               </span>
             ) : (
               <Sparkline points={trial.curve} axes={axes} />
@@ -76,7 +84,8 @@ export const TrialRow = memo(function TrialRow({
         return (
           <td
             key={column.key}
-            class={column.isText ? 'lagom-mod-text' : ''}
+            class={`${column.isText ? 'lagom-mod-text' : ''}${fixed}`}
+            style={style}
             title={text.length > 16 ? text : undefined}
           >
             {text}

@@ -1,27 +1,32 @@
 /** The trials: sorted by the headers, filtered by words, opened by click or key; only rows in sight are in the page. */
-import { useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 
-import { sorted } from './columns';
+import { FIXED_COLUMNS, sorted } from './columns';
 import type { IColumn, IColumns, ISorting } from './columns';
 import { useView } from './context';
-import { parseFilter } from './filter';
+import { parseFilter, vocabularyOf } from './filter';
 import { formatCount, formatHparam, oneLine } from './format';
 import { useLatest, useSize } from './hooks';
-import { lastStep, valueRange } from './ranges';
+import { lastStep, valueAxis, valueRange } from './ranges';
 import type { IAxes } from './Sparkline';
-import { TrialRow } from './TrialRow';
+import { TrialRow, fixedClass } from './TrialRow';
 import { rowsInSight } from './virtual';
 import type { IRun, ITrial } from '../model/messages';
 
 export const ROW_HEIGHT = 27;
 const PAGE_ROWS = 10;
-/** Width of a character in the table's cells. */
+/** Width of a character in the table's cells, and where they are words of ours. */
 const CHARACTER_PX = 7.3;
+const WORD_CHARACTER_PX = 7.2;
 /** The same in its head, where letters are bold, and of the mark beside the sorted column's title. */
-const TITLE_CHARACTER_PX = 7.8;
-const SORT_MARK_PX = 10;
-const PADDING_PX = 16;
-const WIDTH_LIMIT_PX = 200;
+const TITLE_CHARACTER_PX = 7.3;
+const SORT_MARK_PX = 12;
+const PADDING_PX = 12;
+const ICON_PX = 20;
+const CURVE_PX = 60 + PADDING_PX;
+/** Longer values are cut, and longer titles where the values below are short. */
+const WIDTH_LIMIT_PX = 160;
+const TITLE_LIMIT_PX = 110;
 /** Rows whose values tell how wide a column becomes. */
 const WIDTH_SAMPLE = 100;
 
@@ -43,20 +48,43 @@ export function TrialTable(props: ITrialTableProps) {
   const { run, trials, columns, now, sorting, onSort, filter, onFilter, pickedId, onHover, onOpen } = props;
   const { t } = useView();
   const box = useRef<HTMLDivElement>(null);
-  const { height } = useSize(box, { width: 640, height: 320 });
+  const { width, height } = useSize(box, { width: 640, height: 320 });
   const [scrollTop, setScrollTop] = useState(0);
+  const [scrollLeft, setScrollLeft] = useState(0);
   /** The row that the keyboard is to go to, when it is not in the page yet. */
   const [wanted, setWanted] = useState<number | null>(null);
   const [current, setCurrent] = useState<number | null>(null);
 
+  const vocabulary = useMemo(() => vocabularyOf(t, run, trials), [t, run, trials]);
+  const chosen = useMemo(() => parseFilter(filter, vocabulary), [filter, vocabulary]);
   const rows = useMemo(
-    () => sorted(trials.filter(parseFilter(filter)), columns, sorting, now),
+    () => sorted(trials.filter(chosen.keeps), columns, sorting, now),
     // The clock moves rows only when they are sorted by it.
-    [trials, filter, columns, sorting, sorting.key === 'time' ? now : 0]
+    [trials, chosen, columns, sorting, sorting.key === 'time' ? now : 0]
   );
   const axes = useMemo(() => axesOf(run, trials), [run, trials]);
   const widths = useWidths(columns, rows, now);
+  const total = widths.reduce((sum, one) => sum + one, 0);
+  const leftsText = widths
+    .slice(0, FIXED_COLUMNS)
+    .map((_, at) => widths.slice(0, at).reduce((sum, one) => sum + one, 0))
+    .join();
+  const lefts = useMemo(() => leftsText.split(',').map(Number), [leftsText]);
   const { begin, end } = rowsInSight(rows.length, ROW_HEIGHT, scrollTop, height);
+  const shown = rows.slice(begin, end);
+  // A row that leaves from under the pointer tells nobody.
+  const pointed = useRef<number | null>(null);
+  const point = useCallback(
+    (trial_id: number | null) => {
+      pointed.current = trial_id;
+      onHover(trial_id);
+    },
+    [onHover]
+  );
+  const isPointedGone = pointed.current !== null && shown.every(row => row.id !== pointed.current);
+  useEffect(() => {
+    if (isPointedGone) point(null);
+  }, [isPointedGone, point]);
   const focusRow = rows.some(row => row.id === current) ? current : (rows[begin]?.id ?? null);
 
   useLayoutEffect(() => {
@@ -94,57 +122,80 @@ export function TrialTable(props: ITrialTableProps) {
   return (
     <section class="lagom-Trials" aria-label={t.__('Trials')}>
       <FilterBar filter={filter} onFilter={onFilter} nShown={rows.length} nAll={trials.length} />
+      {chosen.unknown.length > 0 && (
+        <p class="lagom-Trials-unknown" role="status">
+          {t.__(
+            'no column “%1”; there are %2',
+            oneLine(chosen.unknown[0], 40),
+            vocabulary.names.map(name => oneLine(name, 24)).join(', ')
+          )}
+        </p>
+      )}
       <div
-        class="lagom-Trials-box"
-        ref={box}
-        onScroll={event => setScrollTop((event.currentTarget as HTMLElement).scrollTop)}
-        onPointerLeave={() => onHover(null)}
-        onKeyDown={onKeyDown}
+        class={`lagom-Trials-frame${scrollLeft > 1 ? ' lagom-mod-before' : ''}${
+          scrollLeft + width < total - 1 ? ' lagom-mod-after' : ''
+        }`}
+        style={{ '--lagom-width': `${width}px` }}
       >
-        <table aria-rowcount={rows.length + 1}>
-          <caption class="lagom-unseen">{t.__('Trials; arrow keys move, Enter opens')}</caption>
-          <colgroup>
-            {columns.shown.map((column, index) => (
-              <col
-                key={column.key}
-                style={{
-                  width: column.key === 'curve' ? '76px' : `${widths[index]}px`
-                }}
-              />
-            ))}
-          </colgroup>
-          <thead>
-            <tr aria-rowindex={1}>
-              {columns.shown.map(column => (
-                <HeaderCell key={column.key} column={column} sorting={sorting} onSort={onSort} />
+        <div
+          class="lagom-Trials-box"
+          ref={box}
+          onScroll={event => {
+            const element = event.currentTarget as HTMLElement;
+            setScrollTop(element.scrollTop);
+            setScrollLeft(element.scrollLeft);
+          }}
+          onPointerLeave={() => point(null)}
+          onKeyDown={onKeyDown}
+        >
+          <table aria-rowcount={rows.length + 1}>
+            <caption class="lagom-unseen">{t.__('Trials; arrow keys move, Enter opens')}</caption>
+            <colgroup>
+              {columns.shown.map((column, index) => (
+                <col key={column.key} style={{ width: `${widths[index]}px` }} />
               ))}
-            </tr>
-          </thead>
-          <tbody>
-            {begin > 0 && <Spacer nRows={begin} />}
-            {rows.slice(begin, end).map((trial, index) => (
-              <TrialRow
-                key={trial.id}
-                index={begin + index + 2}
-                trial={trial}
-                columns={columns}
-                axes={axes}
-                isBest={trial.id === run.best_id}
-                isPicked={trial.id === pickedId}
-                isTabStop={trial.id === focusRow}
-                now={trial.state === 'RUNNING' ? now : 0}
-                onHover={onHover}
-                onOpen={onOpen}
-              />
-            ))}
-            {end < rows.length && <Spacer nRows={rows.length - end} />}
-          </tbody>
-        </table>
-        {rows.length === 0 && (
-          <p class="lagom-Empty">
-            {trials.length === 0 ? t.__('No trial has started yet.') : t.__('No trial matches.')}
-          </p>
-        )}
+            </colgroup>
+            <thead>
+              <tr aria-rowindex={1}>
+                {columns.shown.map((column, at) => (
+                  <HeaderCell
+                    key={column.key}
+                    column={column}
+                    fixed={fixedClass(at)}
+                    left={lefts[at]}
+                    sorting={sorting}
+                    onSort={onSort}
+                  />
+                ))}
+              </tr>
+            </thead>
+            <tbody>
+              {begin > 0 && <Spacer nRows={begin} />}
+              {shown.map((trial, index) => (
+                <TrialRow
+                  key={trial.id}
+                  index={begin + index + 2}
+                  trial={trial}
+                  columns={columns}
+                  lefts={lefts}
+                  axes={axes}
+                  isBest={trial.id === run.best_id}
+                  isPicked={trial.id === pickedId}
+                  isTabStop={trial.id === focusRow}
+                  now={trial.state === 'RUNNING' ? now : 0}
+                  onHover={point}
+                  onOpen={onOpen}
+                />
+              ))}
+              {end < rows.length && <Spacer nRows={rows.length - end} />}
+            </tbody>
+          </table>
+          {rows.length === 0 && (
+            <p class="lagom-Empty">
+              {trials.length === 0 ? t.__('No trial has started yet.') : t.__('No trial matches.')}
+            </p>
+          )}
+        </div>
       </div>
       {columns.constant.length > 0 && (
         <p class="lagom-Trials-constant">
@@ -187,19 +238,21 @@ function FilterBar({ filter, onFilter, nShown, nAll }: IFilterBarProps) {
   );
 }
 
-function HeaderCell({
-  column,
-  sorting,
-  onSort
-}: {
+interface IHeaderCellProps {
   column: IColumn;
+  /** Its classes when it stays while the table scrolls sideways, and where. */
+  fixed: string;
+  left: number | undefined;
   sorting: ISorting;
   onSort: (s: ISorting) => void;
-}) {
-  const className = column.isText ? 'lagom-mod-text' : '';
+}
+
+function HeaderCell({ column, fixed, left, sorting, onSort }: IHeaderCellProps) {
+  const className = `${column.isText ? 'lagom-mod-text' : ''}${fixed}`;
+  const style = fixed === '' ? undefined : { left: `${left ?? 0}px` };
   if (column.sortValue === null) {
     return (
-      <th scope="col" class={className}>
+      <th scope="col" class={className} style={style}>
         {column.title}
       </th>
     );
@@ -210,6 +263,7 @@ function HeaderCell({
     <th
       scope="col"
       class={className}
+      style={style}
       aria-sort={!isSorted ? 'none' : isDescending ? 'descending' : 'ascending'}
     >
       <button
@@ -242,11 +296,21 @@ function useWidths(columns: IColumns, rows: readonly ITrial[], now: number): num
   const stride = Math.ceil(rows.length / WIDTH_SAMPLE) || 1;
   const sample = rows.filter((_, index) => index % stride === 0);
   return columns.shown.map(column => {
-    const extra = column.key === 'id' || column.key === 'state' ? 2 : 0; // the star, the icon
-    const longest = Math.max(0, ...sample.map(trial => column.text(trial, now).length + extra));
-    const needed =
-      Math.max(longest * CHARACTER_PX, column.title.length * TITLE_CHARACTER_PX + SORT_MARK_PX) + PADDING_PX;
-    const width = Math.max(widest.current.get(column.key) ?? 0, Math.ceil(Math.min(needed, WIDTH_LIMIT_PX)));
+    const longest = Math.max(0, ...sample.map(trial => column.text(trial, now).length));
+    const content =
+      column.key === 'state'
+        ? ICON_PX + longest * WORD_CHARACTER_PX
+        : column.key === 'curve'
+          ? longest * WORD_CHARACTER_PX
+          : (column.key === 'id' ? longest + 2 : longest) * CHARACTER_PX; // the star
+    const title =
+      (column.title.length + (column.key === 'value' ? 1 : 0)) * TITLE_CHARACTER_PX + SORT_MARK_PX; // a wide arrow
+    const needed = Math.max(
+      Math.min(content + PADDING_PX, WIDTH_LIMIT_PX),
+      Math.min(title + PADDING_PX, TITLE_LIMIT_PX),
+      column.key === 'curve' ? CURVE_PX : 0
+    );
+    const width = Math.max(widest.current.get(column.key) ?? 0, Math.ceil(needed));
     widest.current.set(column.key, width);
     return width;
   });
@@ -254,7 +318,7 @@ function useWidths(columns: IColumns, rows: readonly ITrial[], now: number): num
 
 function axesOf(run: IRun, trials: readonly ITrial[]): IAxes {
   const best = run.best_id === null ? null : (trials.find(trial => trial.id === run.best_id) ?? null);
-  const [low, high] = valueRange(trials, best?.value ?? null) ?? [0, 1];
+  const [low, high] = valueAxis(...(valueRange(trials, best?.value ?? null) ?? [0, 1]), 1).domain;
   return { low, high, lastStep: lastStep(trials) };
 }
 

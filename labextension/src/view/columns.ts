@@ -1,6 +1,7 @@
 /** Which columns the trial table has, how a trial is written there, and how trials are ordered. Pure. */
 import { formatDuration, formatHparam, formatMetric, formatNumber, oneLine, NOTHING } from './format';
-import { directionArrow, metricName, trialElapsedS, trialLabel, trialStateWord } from './words';
+import { compareTexts } from './ranges';
+import { directionArrow, errorKind, metricName, trialElapsedS, trialLabel, trialStateWord } from './words';
 import type { IRun, ITrial } from '../model/messages';
 import { TRIAL_STATES } from '../model/messages';
 import type { ITranslator } from '../i18n';
@@ -14,6 +15,9 @@ export interface IColumn {
   /** What is compared when sorting; null and nan come last either way. null: the column cannot be sorted. */
   readonly sortValue: ((trial: ITrial, now: number) => number | string | null) | null;
 }
+
+/** Trial, state and metric: the first columns, which stay when the table scrolls sideways. */
+export const FIXED_COLUMNS = 3;
 
 export interface IColumns {
   readonly shown: readonly IColumn[];
@@ -39,7 +43,7 @@ export function columnsOf(t: ITranslator, run: IRun, trials: readonly ITrial[]):
   const shown: IColumn[] = [
     {
       key: 'id',
-      title: t.__('trial'),
+      title: t._n('trial', 'trials', 1),
       isText: true,
       text: trialLabel,
       sortValue: trial => trial.id
@@ -58,7 +62,13 @@ export function columnsOf(t: ITranslator, run: IRun, trials: readonly ITrial[]):
       text: trial => formatMetric(trial.value),
       sortValue: trial => trial.value
     },
-    { key: 'curve', title: t.__('curve'), isText: true, text: () => '', sortValue: null },
+    {
+      key: 'curve',
+      title: t.__('curve'),
+      isText: true,
+      text: trial => (trial.error === null ? '' : errorKind(t, trial.error)),
+      sortValue: null
+    },
     ...varying.map((name): IColumn => ({
       key: `hparam:${name}`,
       title: oneLine(name, 24),
@@ -82,7 +92,7 @@ export function columnsOf(t: ITranslator, run: IRun, trials: readonly ITrial[]):
     },
     {
       key: 'worker',
-      title: t.__('worker'),
+      title: t._n('worker', 'workers', 1),
       isText: true,
       text: trial => (trial.worker_id === null ? NOTHING : `w${trial.worker_id}`),
       sortValue: trial => trial.worker_id
@@ -158,7 +168,7 @@ function compareValues(a: number | string | null, b: number | string | null, sig
   if (aIsLast || bIsLast) return Number(aIsLast) - Number(bIsLast);
   if (typeof a === 'number' && typeof b === 'number') return a === b ? 0 : a < b ? -sign : sign;
   if (typeof a !== typeof b) return typeof a === 'number' ? -1 : 1;
-  return sign * String(a).localeCompare(String(b));
+  return sign * compareTexts(String(a), String(b));
 }
 
 function comparable(value: unknown): number | string | null {

@@ -30,6 +30,15 @@ export function formatNumber(value: number | null, digits = 4): string {
   return String(Number(value.toPrecision(digits)));
 }
 
+/** A number to look at closely: six significant digits, also of large ones. */
+export function formatClosely(value: number): string {
+  const size = Math.abs(value);
+  if (Number.isInteger(value) && size < 1e15) return String(value);
+  return !Number.isFinite(value) || size < 1e-3 || size >= 1e7
+    ? formatNumber(value, 6)
+    : String(Number(value.toPrecision(6)));
+}
+
 /** A metric's number: as `formatNumber`, with trailing zeros, so a column of them lines up. */
 export function formatMetric(value: number | null): string {
   if (value === null || !Number.isFinite(value)) return formatNumber(value);

@@ -1,6 +1,7 @@
 /** The axes of charts: ranges in which most values can be told apart, and which hyperparameters want a logarithm. Pure. */
-import { extent, quantileSorted } from 'd3-array';
+import { extent, quantileSorted, ticks } from 'd3-array';
 
+import { formatNumber } from './format';
 import type { ITrial } from '../model/messages';
 
 /** Curves that tell the range of many more. */
@@ -32,7 +33,38 @@ export function valueRange(
     low = Math.min(low, bestValue);
     high = Math.max(high, bestValue);
   }
-  return low === high ? [low - Math.abs(low || 1) * 0.05, high + Math.abs(high || 1) * 0.05] : [low, high];
+  return [low, high];
+}
+
+export interface IValueAxis {
+  /** From the value at the bottom to the one at the top; never empty. */
+  readonly domain: readonly [low: number, high: number];
+  /** The values to name, and their names: as short as they can be told apart. */
+  readonly ticks: readonly { readonly value: number; readonly text: string }[];
+}
+
+/** The axis for values of this range; one of a single value has it in its middle, and one tick. */
+export function valueAxis(low: number, high: number, nTicks: number): IValueAxis {
+  const size = Math.max(Math.abs(low), Math.abs(high));
+  if (high - low <= size * 1e-9) {
+    const reach = size * 0.1 || 1;
+    return { domain: [low - reach, high + reach], ticks: [{ value: low, text: formatNumber(low, 6) }] };
+  }
+  const values = ticks(low, high, nTicks);
+  const textsOf = (digits: number) => values.map(value => formatNumber(value, digits));
+  const enough = [4, 5, 6, 7, 8, 9, 10, 11, 12].find(
+    digits => new Set(textsOf(digits)).size === values.length
+  );
+  const texts = textsOf(enough ?? 12);
+  return { domain: [low, high], ticks: values.map((value, index) => ({ value, text: texts[index] })) };
+}
+
+/** Texts that hold numbers come in the order of the numbers: '8', '16x8', '32x16x8'. */
+export function compareTexts(a: string, b: string): number {
+  const [first, second] = [Number(a), Number(b)];
+  if (a.trim() !== '' && b.trim() !== '' && first < second) return -1;
+  if (a.trim() !== '' && b.trim() !== '' && first > second) return 1;
+  return a.localeCompare(b, 'en', { numeric: true });
 }
 
 export function lastStep(trials: Iterable<ITrial>): number {
@@ -60,7 +92,7 @@ export function axisOf(
   tried: readonly unknown[] = values
 ): Axis {
   if (values.length === 0 || !areNumbers(values))
-    return { kind: 'names', names: [...new Set(values.map(nameOf))].sort() };
+    return { kind: 'names', names: [...new Set(values.map(nameOf))].sort(compareTexts) };
   const [low, high] = extent(values) as [number, number];
   const [lowest = low, highest = high] = areNumbers(tried) ? extent(tried) : [];
   return { kind: low > 0 && lowest > 0 && highest / lowest >= 100 ? 'log' : 'linear', low, high };

@@ -57,6 +57,47 @@ export function trialStateWord(t: ITranslator, state: TrialState): string {
   }
 }
 
+/** '3 complete', '2 running' */
+export function stateCountWords(t: ITranslator, state: TrialState, n: number): string {
+  const count = formatCount(n);
+  switch (state) {
+    case 'COMPLETE':
+      return t._n('%2 complete', '%2 complete', n, count);
+    case 'PRUNED':
+      return t._n('%2 pruned', '%2 pruned', n, count);
+    case 'FAILED':
+      return t._n('%2 failed', '%2 failed', n, count);
+    case 'STOPPED':
+      return t._n('%2 stopped', '%2 stopped', n, count);
+    case 'RUNNING':
+      return t._n('%2 running', '%2 running', n, count);
+    case 'WAITING':
+      return t._n('%2 waiting', '%2 waiting', n, count);
+  }
+}
+
+/** The kind of a trial's error: an exception's name as it is, our own kinds in words. */
+export function errorKind(t: ITranslator, error: NonNullable<ITrial['error']>): string {
+  switch (error.kind) {
+    case 'NO_METRIC':
+      return t.__('no metric');
+    case 'NAN':
+      return t.__('not a number');
+    default:
+      return oneLine(error.kind, 80);
+  }
+}
+
+/** 'ValueError: bad shapes' */
+export function errorWords(t: ITranslator, error: NonNullable<ITrial['error']>): string {
+  return [errorKind(t, error), oneLine(error.message, 300)].filter(part => part !== '').join(': ');
+}
+
+/** Why a trial was given again. */
+export function requeueWords(t: ITranslator, reason: string): string {
+  return reason === 'retried by its user' ? t.__('retried by its user') : oneLine(reason, 300);
+}
+
 /** 'starting', 'running on 4 workers', 'complete' … */
 export function runStateWords(t: ITranslator, run: IRun): string {
   switch (run.state) {
@@ -120,19 +161,25 @@ export function trialElapsedS(trial: ITrial, now: number): number | null {
   return trial.started_at === null || trial.state === 'WAITING' ? null : Math.max(0, now - trial.started_at);
 }
 
-/** Estimate of the seconds left, as in Python; null when nothing can be said. */
+/**
+ * Estimate of the seconds left, as in Python; null when nothing can be said.
+ *
+ * Failed and stopped trials do not say how long one takes.
+ */
 export function remainingS(run: IRun, trials: Iterable<ITrial>, now: number): number | null {
-  const n_done = nDone(run);
-  if (isFinalRun(run.state) || run.n_trials === null || n_done === 0 || run.n_workers_alive === 0)
-    return null;
+  if (isFinalRun(run.state) || run.n_trials === null || run.n_workers_alive === 0) return null;
   let ended_s = 0;
+  let n_ended = 0;
   const ages: number[] = [];
   for (const trial of trials) {
-    if (isFinalTrial(trial.state)) ended_s += trial.duration_s;
-    else if (trial.state === 'RUNNING') ages.push(trialElapsedS(trial, now) ?? 0);
+    if (trial.state === 'RUNNING') ages.push(trialElapsedS(trial, now) ?? 0);
+    if (trial.state !== 'COMPLETE' && trial.state !== 'PRUNED') continue;
+    ended_s += trial.duration_s;
+    n_ended += 1;
   }
-  const mean_s = ended_s / n_done;
-  const waiting_s = mean_s * Math.max(0, run.n_trials - n_done - ages.length);
+  if (n_ended === 0) return null;
+  const mean_s = ended_s / n_ended;
+  const waiting_s = mean_s * Math.max(0, run.n_trials - nDone(run) - ages.length);
   return (waiting_s + ages.reduce((sum, age) => sum + Math.max(0, mean_s - age), 0)) / run.n_workers_alive;
 }
 

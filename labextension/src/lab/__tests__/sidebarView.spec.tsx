@@ -41,8 +41,20 @@ test('live runs and past runs are two named lists', () => {
   expect(live.getByText('12/30 trials')).toBeTruthy();
   expect(live.getByText('running')).toBeTruthy();
   const past = within(screen.getByRole('region', { name: 'Past' }));
-  expect(past.getByText('best accuracy 0.9833')).toBeTruthy();
+  expect(past.getByText('best 0.9833 accuracy')).toBeTruthy();
   expect(past.getByText('2 minutes ago')).toBeTruthy();
+});
+
+test('only a live run may still have a result', () => {
+  show({
+    runs: [
+      aRun({ dir: 'past', best_id: null, best_val: null }),
+      aLiveRun({ dir: 'live', best_id: null, best_val: null })
+    ]
+  });
+  const within_ = (name: string) => within(screen.getByRole('region', { name }));
+  expect(within_('Past').getByText('no result')).toBeTruthy();
+  expect(within_('Live').getByText('no result yet')).toBeTruthy();
 });
 
 test('names are text', () => {
