@@ -144,6 +144,8 @@ def _trial_ended(view: RunView, fact: TrialEnded, time: float) -> None:
     trial.ended_at, trial.duration_s = time, fact.duration_s
     view.ended_duration_s += fact.duration_s
     _release(view, trial, n_ended=1)
+    if fact.state in (TrialState.COMPLETE, TrialState.PRUNED):
+        view.told_duration_s += fact.duration_s
     if fact.state is TrialState.COMPLETE:
         view.complete_steps[trial.n_steps] += 1
         _compare(view, trial, fact.metrics, time)

@@ -171,6 +171,8 @@ class RunView:
     n_late: int = 0
     #: Sums over ended trials: of seconds, and over the complete ones with a finite metric.
     ended_duration_s: float = 0.0
+    #: The same over those that say how long a trial takes: complete and pruned ones.
+    told_duration_s: float = 0.0
     metric_sum: float = 0.0
     n_valued: int = 0
     #: Steps of all latest attempts; and steps → number of trials, for the complete and the pruned ones.
@@ -245,8 +247,7 @@ class RunView:
         telling = self.counts[TrialState.COMPLETE] + self.counts[TrialState.PRUNED]
         if self.state.is_final or n_trials is None or not telling or not self.n_workers_alive:
             return None
-        states = (TrialState.COMPLETE, TrialState.PRUNED)
-        mean_s = sum(trial.duration_s for trial in self.trials.values() if trial.state in states) / telling
+        mean_s = self.told_duration_s / telling
         ages_s = [self.trials[trial_id].elapsed_s(now) or 0.0 for trial_id in self.running]
         work_s = mean_s * max(0, n_trials - n_done - len(ages_s)) + sum(max(0.0, mean_s - age_s) for age_s in ages_s)
         return work_s / self.n_workers_alive

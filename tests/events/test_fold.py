@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -217,6 +218,14 @@ def test_time_left_counts_waiting_trials_and_what_the_running_ones_lack() -> Non
     view = view_of([begin(n_trials=4), WORKER, start(0), end(0, 0.5), start(1)])
     assert view.remaining_s(now=BEGAN + 4) == pytest.approx(2 * 2.0 + 2.0)
     assert view.remaining_s(now=BEGAN + 5) == pytest.approx(2 * 2.0 + 1.0)
+
+
+def test_trials_that_fail_at_once_do_not_shorten_the_time_left() -> None:
+    failed: list[Fact] = []
+    for trial_id in (1, 2):
+        failed += [start(trial_id), replace(end(trial_id, state=TrialState.FAILED), duration_s=0.1)]
+    view = view_of([begin(n_trials=5), WORKER, start(0), end(0, 0.5), *failed])
+    assert view.remaining_s(now=BEGAN + 9) == pytest.approx(2 * 2.0)
 
 
 def test_nothing_is_said_of_the_time_left_before_a_trial_has_ended() -> None:
