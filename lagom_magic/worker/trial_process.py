@@ -173,11 +173,12 @@ class TrialProcess:
         Raises:
             TrialStopped: the driver has given up on it.
         """
-        from lagom_magic.worker.distribution import make_distribution
+        from lagom_magic.worker.distribution import BATCH_SIZES, make_distribution
         from lagom_magic.worker.distribution.base import Place
 
         place = Place(start["rank"], start["world_size"], start["address"])
-        distribution = make_distribution(place, settings)
+        sizes = {name: start["hparams"][name] for name in BATCH_SIZES if name in start["hparams"]}
+        distribution = make_distribution(place, settings | sizes)
         address = distribution.prepare()
         about = {name: start[name] for name in ("trial_id", "attempt", "worker_id")}
         self._control.send({"type": "rank_ready", **about, "address": address})
@@ -189,8 +190,13 @@ class TrialProcess:
 
     def _explain(self, error: BaseException) -> TrialError:
         explained = failure.from_exception(error, self._notebook_dir, self._host, self._notebook_python)
-        is_consequence = self._distribution is not None and self._distribution.is_consequence(error)
-        return replace(explained, is_consequence=is_consequence)
+        if self._distribution is None:
+            return explained
+        return replace(
+            explained,
+            message=explained.message + self._distribution.hint(error),
+            is_consequence=self._distribution.is_consequence(error),
+        )
 
     def _call(self, payload: Payload, start: dict[str, Any], reporter: Reporter, folder: TrialFolder) -> Any:
         hparams: dict[str, Any] = start["hparams"]

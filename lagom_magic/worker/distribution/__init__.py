@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from lagom_magic.worker.distribution.base import Distribution, Place
 
+#: Maggy's hyperparameters that say how a tuple of arrays is batched under TensorFlow.
+BATCH_SIZES = ("train_batch_size", "test_batch_size")
+
 FRAMEWORKS = ("torch", "tensorflow")
 
 

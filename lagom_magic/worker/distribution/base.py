@@ -108,6 +108,10 @@ class Distribution(ABC):
     def is_consequence(self, error: BaseException) -> bool:
         """Whether an error of this rank looks as if another rank had gone, rather than this one's own."""
 
+    def hint(self, error: BaseException) -> str:
+        """What to do about an error that the framework makes hard to read, to be appended to it; '' = nothing to say."""
+        return ""
+
     @abstractmethod
     def leave(self) -> None:
         """Lets go of sockets and threads, as far as they can be; the process ends soon after."""
