@@ -125,7 +125,9 @@ _COMMON = (
 )
 
 _DISTRIBUTED = (
-    Option("--strategy", "strategy", "auto, ddp, fsdp (PyTorch) or mirrored (TensorFlow)", "S", words=STRATEGY_WORDS),
+    Option(
+        "--strategy", "strategy", "auto, ddp, fsdp, tp (PyTorch) or mirrored (TensorFlow)", "S", words=STRATEGY_WORDS
+    ),
     Option("--mixed-precision", "mixed_precision", "bf16 or fp16 (float32)", "P", words=("bf16", "fp16")),
     Option("--average-metrics", "average_metrics", "report the mean over ranks (rank 0's)"),
     Option("--collective-timeout", "collective_timeout", "how long a rank may wait for the others (10m)", "TIME"),

@@ -273,13 +273,14 @@ class TorchDistributedConfig(DistributedConfig):
     """One PyTorch model trained by all workers.
 
     Attributes:
-        strategy: "ddp" keeps a whole copy on each rank, "fsdp" a share; "auto" = "ddp".
+        strategy: "ddp" keeps a whole copy on each rank, "fsdp" a share; "tp" cuts layers as the module's
+            `parallelize_plan` says, and all ranks see all rows; "auto" = "ddp".
         backend: "gloo" (CPU), "nccl" (GPU); None or "torch" = as there are GPUs.
         zero_lvl: DeepSpeed's name; 3 = "fsdp".
     """
 
     framework: ClassVar[str] = "torch"
-    strategies: ClassVar[tuple[str, ...]] = ("auto", "ddp", "fsdp")
+    strategies: ClassVar[tuple[str, ...]] = ("auto", "ddp", "fsdp", "tp")
 
     backend: str | None = None
     zero_lvl: int = 0

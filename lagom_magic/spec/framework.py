@@ -13,7 +13,7 @@ _PACKAGES = {
     "tensorflow": frozenset({"tensorflow", "keras", "tf_keras"}),
 }
 #: {strategy of `--strategy`: the framework that has it}
-STRATEGIES = {"ddp": "torch", "fsdp": "torch", "mirrored": "tensorflow"}
+STRATEGIES = {"ddp": "torch", "fsdp": "torch", "tp": "torch", "mirrored": "tensorflow"}
 
 
 def framework_of(strategy: str, given: Mapping[str, Any], modules: Iterable[str], label: str) -> str:

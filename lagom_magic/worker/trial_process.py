@@ -223,7 +223,8 @@ class TrialProcess:
                 self._distribution, folder.checkpoint, start["checkpoint_path"], partial(self._tell_checkpoint, start)
             )
             reporter.checkpoints = checkpoints
-            with self._distribution.applied(payload.train_fn, payload.fixed) as fixed:
+            given = self._distribution.shared_out(payload.fixed, start["seed"])
+            with self._distribution.applied(payload.train_fn, given) as fixed:
                 returned = payload.call(hparams, offered, fixed)
                 self._distribution.save_model(folder.artifacts)
                 return returned

@@ -20,10 +20,10 @@ import pytest
 from lagom_magic.cluster.data import RunData
 from lagom_magic.cluster.process import ProcessLauncher
 from lagom_magic.cluster.session import SessionInfo
-from lagom_magic.errors import ClusterError, ConfigError, RunStopped
+from lagom_magic.errors import ClusterError, ConfigError, RunFailed, RunStopped
 from lagom_magic.experiment import launch
 from lagom_magic.run import Run
-from lagom_magic.spec.config import BaseConfig, OptimizationConfig
+from lagom_magic.spec.config import BaseConfig, OptimizationConfig, TorchDistributedConfig
 from lagom_magic.worker.distribution.parquet import ParquetData
 
 Launch = Callable[..., Run]
@@ -219,3 +219,62 @@ def test_a_folder_that_cannot_be_removed_is_told_in_the_log(
     with caplog.at_level(logging.WARNING, "lagom_magic"):
         data.close()
     assert "is left behind" in caplog.text
+
+
+def make_linear() -> Any:
+    import torch
+
+    return torch.nn.Linear(1, 1)
+
+
+def train_on_rows(module: Any, train_set: Any, test_set: Any, trial: Any, fails: bool = False) -> dict[str, float]:
+    """Plain PyTorch; what this rank saw stands in its output."""
+    import torch
+    from torch.utils.data import DataLoader
+
+    model = module()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
+    seen: list[int] = []
+    n_steps = 0
+    for batch in DataLoader(train_set, batch_size=16, shuffle=True):
+        optimizer.zero_grad()
+        model(batch["id"].float().unsqueeze(1)).mean().backward()
+        optimizer.step()
+        seen += batch["id"].tolist()
+        n_steps += 1
+    if fails:
+        raise ValueError("on purpose")
+    model.eval()
+    n_test = sum(len(batch["id"]) for batch in DataLoader(test_set, batch_size=16))
+    print(f"rank {trial.rank}: {n_steps} steps, {len(set(seen))} rows from {min(seen)} to {max(seen)}")
+    return {"n_steps": n_steps, "n_rows": len(seen), "n_test": n_test}
+
+
+class TestTraining:
+    def config(self, tmp_path: Path, **options: Any) -> TorchDistributedConfig:
+        path = file_of(tmp_path / "rows.parquet", 101)
+        return TorchDistributedConfig(module=make_linear, train_set=path, test_set=path, workers=2, **options)
+
+    def test_each_rank_trains_on_its_rows_and_evaluates_on_all(self, home: Path, tmp_path: Path) -> None:
+        run = run_here(train_on_rows, self.config(tmp_path))
+        assert run.result == {"n_steps": 7.0, "n_rows": 50.0, "n_test": 101.0}
+        logs = [(run.dir / "trials" / "0000" / name).read_text() for name in ("output.log", "output.r1.log")]
+        assert "rank 0: 7 steps, 50 rows from 0 to 49" in logs[0]
+        assert "rank 1: 7 steps, 50 rows from 50 to 99" in logs[1]
+        assert any("101 rows: each of 2 ranks reads 50" in notice for notice in run.view.notices)
+
+    @pytest.mark.spark
+    @pytest.mark.slow
+    def test_a_frames_files_go_with_a_run_that_fails(
+        self, home: Path, tmp_path: Path, on_local_spark: SessionInfo
+    ) -> None:
+        from pyspark.sql import SparkSession
+
+        frame = SparkSession.builder.getOrCreate().range(101)
+
+        def both(train_path: str, test_path: str) -> Any:
+            return frame, frame
+
+        with pytest.raises(RunFailed, match="on purpose"):
+            run_here(train_on_rows, self.config(tmp_path, process_data=both, hparams={"fails": True}))
+        assert not (home / ".data").exists()

@@ -270,7 +270,7 @@ def test_the_document_of_a_config_is_json() -> None:
         (
             TorchDistributedConfig,
             {"strategy": "dpp"},
-            "strategy (--strategy) is 'dpp'; allowed: auto, ddp, fsdp. Did you mean ddp?",
+            "strategy (--strategy) is 'dpp'; allowed: auto, ddp, fsdp, tp. Did you mean ddp?",
         ),
         (
             TorchDistributedConfig,

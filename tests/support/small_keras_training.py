@@ -5,11 +5,16 @@ Keras is imported inside the functions, so that a test's own process need not lo
 
 from __future__ import annotations
 
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lagom_magic import TfDistributedConfig
+from lagom_magic.trained import load_model
 
 
 def network():
@@ -59,7 +64,26 @@ def config(**options: Any) -> TfDistributedConfig:
 
 
 def weights_alone() -> list[np.ndarray]:
-    """What the same function learns in a plain call."""
+    """What the same function learns in a plain call, in a process of its own, for TensorFlow leaves its marks there."""
+    return in_a_process(_weights_here)
+
+
+def weights_of(path: Path) -> list[np.ndarray]:
+    """Of a model that was saved."""
+    return in_a_process(_weights_in, path)
+
+
+def in_a_process(function: Callable[..., Any], *args: Any) -> Any:
+    """What the function returns in a fresh process."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *args).result(timeout=120)
+
+
+def _weights_in(path: Path) -> list[np.ndarray]:
+    return list(load_model(path).get_weights())
+
+
+def _weights_here() -> list[np.ndarray]:
     built = []
 
     def build():
@@ -67,4 +91,4 @@ def weights_alone() -> list[np.ndarray]:
         return built[0]
 
     train(build, data())
-    return built[0].get_weights()
+    return list(built[0].get_weights())

@@ -58,6 +58,25 @@ class Distribution(ABC):
             addresses: what `prepare` returned on each rank, by rank.
         """
 
+    def shared_out(self, given: Mapping[str, Any], seed: int | None) -> dict[str, Any]:
+        """`given`, where each rank has its own rows of what can be read by rows (`parquet.ParquetData`).
+
+        Args:
+            given: {argument: value}.
+            seed: of the trial.
+        """
+        framework = str(self.settings["framework"])
+        rank, world_size = (self.place.rank, self.place.world_size) if self.has_own_rows else (0, 1)
+        return {
+            name: value.for_rank(framework, rank, world_size, seed) if hasattr(value, "for_rank") else value
+            for name, value in given.items()
+        }
+
+    @property
+    def has_own_rows(self) -> bool:
+        """Whether each rank learns from rows of its own; False where they share the model and see the same rows."""
+        return True
+
     @abstractmethod
     def applied(
         self, train_fn: Callable[..., Any], given: Mapping[str, Any]
@@ -109,7 +128,7 @@ class Distribution(ABC):
         """Whether an error of this rank looks as if another rank had gone, rather than this one's own."""
 
     def hint(self, error: BaseException) -> str:
-        """What to do about an error that the framework makes hard to read, to be appended to it; '' = nothing to say."""
+        """What to do about an error that the framework makes hard to read, appended to it; '' = nothing to say."""
         return ""
 
     @abstractmethod

@@ -81,7 +81,7 @@ def read(data: bytes, objects: Mapping[str, Any]) -> tuple[dict[str, Any], dict[
     for pairs in found.values():
         for variable, array in pairs:
             variable.assign(array)
-    return {name: values[name] for name in objects if name in values}, contents["progress"]
+    return values, contents["progress"]
 
 
 def _matched(name: str, variables: list[Any], file: Any) -> list[tuple[Any, Any]]:

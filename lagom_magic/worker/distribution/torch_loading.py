@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
+from functools import wraps
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -79,16 +80,24 @@ class ShardedLoaders:
         """All loaders, whenever and wherever their class was imported, until the end of the block."""
         from torch.utils.data import DataLoader
 
-        plain = DataLoader.__iter__
+        plain, plain_init = DataLoader.__iter__, DataLoader.__init__
 
         def iterated(loader: Any) -> Any:
             return self._iterated(loader, plain)
 
-        DataLoader.__iter__ = iterated
+        @wraps(plain_init)
+        def made(
+            loader: Any, dataset: Any, batch_size: Any = 1, shuffle: Any = None, *args: Any, **options: Any
+        ) -> None:
+            if getattr(dataset, "lagom_share", None) is not None:
+                shuffle = None  # it is shuffled already, and torch refuses it for what is iterated
+            plain_init(loader, dataset, batch_size, shuffle, *args, **options)
+
+        DataLoader.__iter__, DataLoader.__init__ = iterated, made
         try:
             yield
         finally:
-            DataLoader.__iter__ = plain
+            DataLoader.__iter__, DataLoader.__init__ = plain, plain_init
             self._copies.clear()
 
     def generator_states(self) -> list[Any]:

@@ -55,6 +55,10 @@ class TorchRanks(Distribution):
         self._environment: dict[str, str | None] = {}
         self._excepthook: Callable[..., Any] | None = None
 
+    @property
+    def has_own_rows(self) -> bool:
+        return self.settings.get("strategy") != "tp"
+
     def prepare(self) -> str:
         import torch.distributed as dist
 
