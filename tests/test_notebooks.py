@@ -155,6 +155,27 @@ def test_the_second_notebook_runs_without_torch(place: Path) -> None:
 
 @pytest.mark.lab
 @pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
+def test_one_function_runs_plainly_is_tuned_and_trains_on_two_workers(framework: str, place: Path) -> None:
+    done = nbconvert(place, f"train_{framework}.ipynb", "done.ipynb")
+    assert done.returncode == 0, done.stderr
+    executed = read(place / "done.ipynb")
+    search, training = bundles_of(executed)
+    assert "6 complete" in search["text/plain"] or "4 complete" in search["text/plain"]
+    assert "1 complete" in training["text/plain"]
+    printed = streams_of(executed)
+    assert "[r0] " in printed
+    assert "[r1] " in printed
+    runs = [Run(path.parent) for path in sorted(place.glob("lagom_runs/train/*/run.json"))]
+    assert [run.state for run in runs] == ["COMPLETE", "COMPLETE"]
+    trained = runs[1]
+    assert trained.model_path is not None
+    assert float(printed.rpartition("accuracy ")[2].split(",")[0]) > 0.9
+
+
+@pytest.mark.lab
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("tool", ["nbconvert", "papermill"])
 def test_a_run_that_fails_ends_the_tool_with_an_error(tool: str, tmp_path: Path) -> None:
