@@ -25,6 +25,7 @@ from lagom_magic.search.factory import Search, make_search
 from lagom_magic.search.promotion_sampler import PromotionSampler
 from lagom_magic.spec.config import BaseConfig, DistributedConfig, OptimizationConfig
 from lagom_magic.spec.duration import ALLOWED, seconds
+from lagom_magic.spec.framework import check_installed
 from lagom_magic.spec.inspection import FunctionPlan, doubts_of_defaults, plan_function
 from lagom_magic.spec.space_json import space_to_json
 from lagom_magic.store.layout import default_home
@@ -74,6 +75,8 @@ class Launching:
         self._session: SessionInfo | None = None
         self._publisher: Publisher | None = None
         self._is_local = self._will_be_local()
+        if self._is_local and isinstance(config, DistributedConfig):
+            check_installed(config.framework)
         self._data = RunData(default_home(), is_shared=isinstance(config, DistributedConfig))
         self._plan = replace(self._plan, fixed=self._data.looked_up(self._plan.fixed))
         # What only Spark can make ready is left out here, so that all else is found wanting before Spark starts.

@@ -11,7 +11,15 @@ from typing import Any
 
 import pytest
 
-from lagom_magic import AblationConfig, Float, Int, OptimizationConfig, Searchspace, experiment
+from lagom_magic import (
+    AblationConfig,
+    Float,
+    Int,
+    OptimizationConfig,
+    Searchspace,
+    TorchDistributedConfig,
+    experiment,
+)
 from lagom_magic.cluster.process import ProcessLauncher
 from lagom_magic.errors import ConfigError, NotThereYetError, RunFailed, RunStopped
 from lagom_magic.experiment import current_run, launch
@@ -239,6 +247,23 @@ def test_nothing_starts_for_what_cannot_work(run_here: Launch, tmp_path: Path) -
 def test_what_is_not_there_yet_says_so(run_here: Launch) -> None:
     with pytest.raises(NotThereYetError, match="AblationConfig"):
         run_here(quadratic, AblationConfig())
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (
+            TorchDistributedConfig(),
+            r"run \S+ \(--resume\) kept no checkpoint to go on from\. The function keeps one with",
+        ),
+        (SEARCH, r"--resume goes on with a training \(%%lagom train\); a search is not resumed yet\."),
+    ],
+    ids=["training", "search"],
+)
+def test_what_cannot_be_resumed_says_why(run_here: Launch, config: BaseConfig, words: str) -> None:
+    earlier = run_here(quadratic, BaseConfig(hparams={"x": 0.5}))
+    with pytest.raises(ConfigError, match=words):
+        run_here(quadratic, config, resumed=earlier)
 
 
 def test_keywords_make_the_config() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -45,6 +46,17 @@ def framework_of(strategy: str, given: Mapping[str, Any], modules: Iterable[str]
         "Say which it is: --strategy ddp (or fsdp) for PyTorch, --strategy mirrored for TensorFlow. "
         "For one call of any function use %%lagom run."
     )
+
+
+def check_installed(framework: str) -> None:
+    """Looks whether workers on this machine can import the framework; imports nothing.
+
+    Raises:
+        ConfigError: it is not installed here.
+    """
+    package, name = {"torch": ("torch", "PyTorch"), "tensorflow": ("tensorflow", "TensorFlow")}[framework]
+    if importlib.util.find_spec(package) is None:
+        raise ConfigError(f"{name} is not installed here: %pip install 'lagom-magic[{framework}]', then try again.")
 
 
 def _packages_of(value: object) -> set[str]:

@@ -10,7 +10,7 @@ from lagom_magic.magics.build import build_config
 from lagom_magic.magics.options import VERBS
 from lagom_magic.magics.parse import parse, split
 from lagom_magic.magics.settings import Settings
-from lagom_magic.spec.config import BaseConfig, OptimizationConfig
+from lagom_magic.spec.config import BaseConfig, OptimizationConfig, TfDistributedConfig, TorchDistributedConfig
 
 
 def values_of(line: str, verb: str = "hpo") -> argparse.Namespace:
@@ -75,6 +75,32 @@ def test_workers_of_the_kernel_hold_unless_the_line_says_otherwise() -> None:
     settings = Settings({"LAGOM_WORKERS": "3"})
     assert build_config(VERBS["hpo"], values_of(""), {}, settings).workers == 3
     assert build_config(VERBS["hpo"], values_of("--workers 1"), {}, settings).workers == 1
+
+
+def train_with_torch(module: Any) -> None:
+    import torch
+
+    torch.manual_seed(module)
+
+
+def training_of(line: str) -> BaseConfig:
+    return build_config(VERBS["train"], values_of(line, "train"), {}, Settings({}), train_with_torch)
+
+
+def test_a_training_is_of_the_framework_that_its_function_uses_or_its_strategy_names() -> None:
+    assert training_of("") == TorchDistributedConfig()
+    assert training_of("--strategy fsdp --mixed-precision bf16 --average-metrics --collective-timeout 30s") == (
+        TorchDistributedConfig(strategy="fsdp", mixed_precision="bf16", average_metrics=True, collective_timeout=30.0)
+    )
+    assert training_of("--strategy mirrored") == TfDistributedConfig(strategy="mirrored")
+
+
+def test_an_unknown_strategy_is_one_message_with_the_nearest() -> None:
+    with pytest.raises(ConfigError) as caught:
+        training_of("--strategy fdsp")
+    assert str(caught.value) == (
+        "strategy (--strategy) is 'fdsp'; allowed: auto, ddp, fsdp, tp, mirrored. Did you mean fsdp?"
+    )
 
 
 @pytest.mark.parametrize(
