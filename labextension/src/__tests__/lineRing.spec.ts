@@ -36,15 +36,25 @@ test('lines that are there already are not doubled', () => {
   expect(ring.lines.map(line => line.text)).toEqual(['a', 'b', 'c', 'd']);
 });
 
+test('the lines of a rank are those of the worker that holds it', () => {
+  const ring = new LineRing();
+  ring.add(lines(0, ['[r0] a', '[r12] b', '[r x] c']));
+  expect(ring.lines.map(line => [line.worker_id, line.trial_id])).toEqual([
+    [1, 0],
+    [13, 0],
+    [null, null]
+  ]);
+});
+
 test('worker and trial are read from the beginning of a line', () => {
   const ring = new LineRing();
-  ring.add(lines(0, ['[w3 t12] a', '[w3] b', '[w1 t7.2] c', 'no [w1 t1]', '[r0] d']));
+  ring.add(lines(0, ['[w3 t12] a', '[w3] b', '[w1 t7.2] c', 'no [w1 t1]', '[w1 tx] d']));
   expect(ring.lines.map(line => [line.worker_id, line.trial_id])).toEqual([
     [3, 12],
     [3, null],
     [1, 7],
     [null, null],
-    [0, null]
+    [null, null]
   ]);
 });
 

@@ -10,12 +10,12 @@ export interface ILine {
   /** Since the run's start, from 0. */
   readonly number: number;
   readonly text: string;
-  /** From the line's '[w1 t7]' or '[w1]'; null without one. */
+  /** From the line's '[w1 t7]' or '[w1]'; of '[r0]', rank 0 of a training, which worker 1 holds in trial 0; null without. */
   readonly worker_id: number | null;
   readonly trial_id: number | null;
 }
 
-const PREFIX = /^\[(?:w|r)(\d+)(?: t(\d+)(?:\.\d+)?)?\]/;
+const PREFIX = /^\[(?:r(\d+)|w(\d+)(?: t(\d+)(?:\.\d+)?)?)\]/;
 
 export class LineRing {
   constructor(readonly limit: number = LINES_LIMIT) {}
@@ -56,11 +56,14 @@ export class LineRing {
 }
 
 function lineOf(number: number, text: string): ILine {
-  const found = PREFIX.exec(text);
-  return {
-    number,
-    text: text.length <= LINE_CHARACTERS ? text : `${text.slice(0, LINE_CHARACTERS)}…`,
-    worker_id: found === null ? null : Number(found[1]),
-    trial_id: found === null || found[2] === undefined ? null : Number(found[2])
-  };
+  const kept = text.length <= LINE_CHARACTERS ? text : `${text.slice(0, LINE_CHARACTERS)}…`;
+  const [, rank, worker, trial] = PREFIX.exec(text) ?? [];
+  if (rank !== undefined) {
+    return { number, text: kept, worker_id: Number(rank) + 1, trial_id: 0 };
+  }
+  return { number, text: kept, worker_id: numberIn(worker), trial_id: numberIn(trial) };
+}
+
+function numberIn(digits: string | undefined): number | null {
+  return digits === undefined ? null : Number(digits);
 }

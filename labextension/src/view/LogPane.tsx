@@ -21,6 +21,8 @@ export interface ILogPaneProps {
   /** The ring's lines: a new array after each change. */
   lines: readonly ILine[];
   workers: readonly IWorker[];
+  /** Whether the workers are the ranks of one training. */
+  areRanks: boolean;
   /** Show this trial's lines alone. */
   trialId: number | null;
   onTrial: (trial_id: number | null) => void;
@@ -29,7 +31,8 @@ export interface ILogPaneProps {
   fileName: string;
 }
 
-export function LogPane({ ring, lines, workers, trialId, onTrial, isOver, fileName }: ILogPaneProps) {
+export function LogPane(props: ILogPaneProps) {
+  const { ring, lines, workers, areRanks, trialId, onTrial, isOver, fileName } = props;
   const { t } = useView();
   const [workerId, setWorkerId] = useState<number | null>(null);
   const [search, setSearch] = useState('');
@@ -63,7 +66,7 @@ export function LogPane({ ring, lines, workers, trialId, onTrial, isOver, fileNa
               isOn={workerId === worker.id && trialId === null}
               onClick={() => choose(worker.id)}
             >
-              {`w${worker.id}`}
+              {areRanks ? `r${worker.id - 1}` : `w${worker.id}`}
             </Chip>
           ))}
           {trialId !== null && (

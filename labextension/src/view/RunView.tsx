@@ -203,6 +203,7 @@ function Content({ run, revision, context, connection }: IContentProps) {
         ring={model.lines}
         lines={model.lines.lines}
         workers={model.workers}
+        areRanks={run.kind === 'train'}
         trialId={logTrialId}
         onTrial={setLogTrialId}
         isOver={isOver}
