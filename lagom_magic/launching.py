@@ -135,7 +135,8 @@ class Launching:
             if processing is not None or self._data.has_frames(fixed):
                 fixed = self._data.written(fixed, self._announce)
                 self._kit, self._kit_notes = self._packed(fixed)
-            self._notes += self._data.notes(fixed, self._n_workers)
+            shares_rows = getattr(self._config, "strategy", "") != "tp"
+            self._notes += self._data.notes(fixed, self._n_workers if shares_rows else 1)
         except BaseException:
             self._data.close()
             raise
@@ -334,7 +335,9 @@ def _search_of(plan: FunctionPlan, config: BaseConfig) -> Search:
 
 
 def _start_timeout_s() -> float:
-    """LAGOM_START_TIMEOUT: seconds until the first worker must be there; a busy cluster may need more."""
+    """LAGOM_START_TIMEOUT: seconds until the first worker must be there, and in a training all of them, and then
+    their ranks ready; a busy cluster may need more.
+    """
     text = os.environ.get("LAGOM_START_TIMEOUT", "")
     value = seconds(text) if text else START_TIMEOUT_S
     if value is None:

@@ -50,6 +50,8 @@ DRAIN_PATIENCE_S = 20.0
 _CLOSE_TIMEOUT_S = 0.6
 _LAUNCHER_TIMEOUT_S = 5.0
 
+#: What a training waits after, see `DriverState.n_gang_waits`.
+_BEGIN_TO_WAIT = (facts.RunStarted, facts.TrialStarted, facts.TrialRequeued)
 _WORKER_FACTS = (facts.MetricReported, facts.TrialEnded, facts.RankReady, facts.Noticed)
 
 
@@ -402,23 +404,23 @@ class Driver:
     # timers
 
     def _on_start_timeout(self) -> None:
-        if self._state.state is facts.RunState.STARTING and self._plan.world_size == 1:
+        if self._state.state is facts.RunState.STARTING and not self._plan.has_gangs:
             what = f"no worker came within {self._start_timeout_s:g} s."
             self._with_shortage(lambda shortage: inputs.ClusterUnfit(f"{what} {shortage}".strip()))
 
     def _await_gang(self) -> None:
-        """Starts the clock of a trial that cannot begin before several workers are there and ready."""
-        self._loop.call_later(self._start_timeout_s, self._on_gang_timeout, self._state.n_gang_starts)
+        """Starts the clock of a training that cannot go on before its workers are there, or its ranks ready."""
+        self._loop.call_later(self._start_timeout_s, self._on_gang_timeout, self._state.n_gang_waits)
 
-    def _on_gang_timeout(self, n_starts: int) -> None:
-        if not self._ended.done() and self._state.is_gang_incomplete(n_starts):
-            self._with_shortage(lambda shortage: inputs.GangIncomplete(self._start_timeout_s, shortage))
+    def _on_gang_timeout(self, n_waits: int) -> None:
+        if not self._ended.done() and self._state.is_gang_incomplete(n_waits):
+            self._with_shortage(lambda shortage: inputs.GangIncomplete(self._start_timeout_s, shortage, n_waits))
 
     def _on_shortage(self) -> None:
         n_here = sum(1 for _ in self._roster)
         if 0 < n_here < self._plan.n_workers and not self._ended.done():
-            is_gang = self._plan.world_size > 1
-            what = f"{'waiting with' if is_gang else 'running on'} {n_here} of {self._plan.n_workers} workers."
+            so_far = "waiting with" if self._plan.has_gangs else "running on"
+            what = f"{so_far} {n_here} of {self._plan.n_workers} workers."
             self._with_shortage(lambda shortage: inputs.SlotsShort(f"{what} {shortage}".strip()))
 
     def _with_shortage(self, tell: Callable[[str], inputs.Input]) -> None:
@@ -444,6 +446,8 @@ class Driver:
 
     def _renew_patience(self, *, begin: bool = False) -> None:
         """(Re)starts the clock of workers that were told to stop or leave."""
+        if self._state.ending_state is None:  # one rank was stopped for another's sake, and the run goes on
+            return
         is_stop = self._state.ending_state is facts.RunState.STOPPED
         if self._patience is not None:
             if is_stop or begin:  # a stop's time is not extended
@@ -461,7 +465,7 @@ class Driver:
             match order:
                 case commands.Record(fact=fact):
                     self._store.record(fact, time.time())
-                    if isinstance(fact, (facts.RunStarted, facts.TrialRequeued)) and self._plan.world_size > 1:
+                    if isinstance(fact, _BEGIN_TO_WAIT) and self._plan.has_gangs:
                         self._await_gang()
                 case commands.StartTrial() | commands.Meet() | commands.PruneTrial():
                     self._send(order)

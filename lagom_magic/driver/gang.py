@@ -6,10 +6,12 @@ ranks say then is its consequence, and an error that looks like one never hides 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 
 from lagom_magic.events.facts import Metrics, TrialEnded, TrialError, TrialState, WorkerLost
+
+#: Reports that wait for other ranks' are forgotten beyond so many: a function may let one rank alone report.
+_MAX_INCOMPLETE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,10 @@ class Gang:
     _addresses: dict[int, str] = field(default_factory=dict)
     #: {rank: its end, or the loss of its worker}, in the order of arrival.
     _ends: dict[int, TrialEnded | WorkerLost] = field(default_factory=dict)
-    #: Those reports of each rank that some other rank has not made yet.
-    _reports: list[list[Metrics]] = field(default_factory=list)
+    #: {(step, which of that step's reports): {rank: its report}} of those that some rank has not made yet.
+    _reports: dict[tuple[int, int], dict[int, Metrics]] = field(default_factory=dict)
+    #: {rank: (its last step, how many reports of it)}
+    _last: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def rank_of(self, worker_id: int) -> int | None:
         """The rank that a worker holds; None for one of another gang."""
@@ -60,19 +64,24 @@ class Gang:
         """The ranks that are not ready, as a person reads them."""
         return [self._name(rank) for rank in range(len(self.seats)) if rank not in self._addresses]
 
-    def merged(self, worker_id: int, metrics: Metrics) -> Metrics | None:
+    def merged(self, worker_id: int, step: int, metrics: Metrics) -> Metrics | None:
         """What a rank's report comes to; None when nothing (yet)."""
         rank = self.rank_of(worker_id)
         if rank is None:
             return None
         if not self.is_averaging:
             return metrics if rank == 0 else None
-        if not self._reports:
-            self._reports = [[] for _ in self.seats]
-        self._reports[rank].append(metrics)
-        if not all(self._reports):
+        last_step, n_before = self._last.get(rank, (step, 0))
+        key = (step, n_before + 1 if step == last_step else 1)
+        self._last[rank] = key
+        reports = self._reports.setdefault(key, {})
+        reports[rank] = metrics
+        if len(reports) < len(self.seats):
+            while len(self._reports) > _MAX_INCOMPLETE:
+                del self._reports[next(iter(self._reports))]
             return None
-        return _mean([reports.pop(0) for reports in self._reports])
+        del self._reports[key]
+        return _mean(list(reports.values()))
 
     def end(self, worker_id: int, how: TrialEnded | WorkerLost) -> list[Seat]:
         """Notes the end of a rank.
@@ -155,7 +164,5 @@ def _has_failed(how: TrialEnded) -> bool:
 def _mean(parts: list[Metrics]) -> Metrics:
     """Of each metric that all have."""
     return {
-        name: math.fsum(part[name] for part in parts) / len(parts)
-        for name in parts[0]
-        if all(name in part for part in parts)
+        name: sum(part[name] for part in parts) / len(parts) for name in parts[0] if all(name in part for part in parts)
     }

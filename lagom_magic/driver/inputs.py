@@ -56,10 +56,15 @@ class ClusterUnfit:
 
 @dataclass(frozen=True, slots=True)
 class GangIncomplete:
-    """A trial of several workers still waits, for workers or for ranks to get ready, when its time for that is up."""
+    """A training still waits, for workers or for ranks to get ready, when its time for that is up.
+
+    Attributes:
+        n_waits: `DriverState.n_gang_waits` when the time began.
+    """
 
     timeout_s: float
     shortage: str
+    n_waits: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,3 +46,8 @@ class RunPlan:
     world_size: int = 1
     checkpoint: FileStored | None = None
     averages_metrics: bool = False
+
+    @property
+    def has_gangs(self) -> bool:
+        """Whether a trial is a training by ranks that meet, be it by one alone."""
+        return self.kind == "train" or self.world_size > 1

@@ -91,8 +91,8 @@ class DriverState:
         #: Set once the run goes towards its end: its final state and why.
         self._ending: tuple[RunState, str] | None = None
         self._is_draining = False
-        #: How often workers were awaited for a trial that needs several: at the start, and when it is requeued.
-        self.n_gang_starts = 1
+        #: How often a training began to wait: for workers, at the start and when it is requeued; and for its ranks.
+        self.n_gang_waits = 1
         self.state = RunState.STARTING
 
     @property
@@ -100,9 +100,9 @@ class DriverState:
         """Why the run ended, or is about to; '' for a plain end."""
         return self._ending[1] if self._ending else ""
 
-    def is_gang_incomplete(self, n_starts: int) -> bool:
-        """Whether a trial of several workers still waits to begin, as it did when `n_gang_starts` was `n_starts`."""
-        if self._plan.world_size == 1 or self._ending or n_starts != self.n_gang_starts:
+    def is_gang_incomplete(self, n_waits: int) -> bool:
+        """Whether a training still waits for what it waited for when `n_gang_waits` was `n_waits`."""
+        if not self._plan.has_gangs or self._ending or n_waits != self.n_gang_waits:
             return False
         gang = self._running_gang()
         return self._n_registered() < self._plan.world_size if gang is None else not gang.is_met
@@ -216,7 +216,7 @@ class DriverState:
         if trial is None:
             return []
         if trial.gang is not None:
-            merged = trial.gang.merged(event.worker_id, event.metrics)
+            merged = trial.gang.merged(event.worker_id, event.step, event.metrics)
             if merged is None:
                 return []
             event = replace(event, worker_id=trial.worker_id, metrics=merged)
@@ -308,7 +308,7 @@ class DriverState:
         trial.is_pruned = False
         trial.last_report = {}
         trial.gang = None
-        self.n_gang_starts += 1
+        self.n_gang_waits += 1
         self._waiting.appendleft(trial_id)
         self._pruner.restart(trial_id)
         return [commands.Record(facts.TrialRequeued(trial_id, trial.attempt, reason))]
@@ -387,7 +387,8 @@ class DriverState:
         if trial is None or trial.gang is None:
             return []
         addresses = trial.gang.ready(event.worker_id, event.address)
-        result: list[Command] = [commands.Record(event)]
+        # An address may hold what lets ranks trust each other: it is for them alone.
+        result: list[Command] = [commands.Record(replace(event, address=""))]
         if addresses is not None:
             result += [
                 commands.Meet(worker_id, event.trial_id, event.attempt, addresses) for worker_id in _workers_of(trial)
@@ -409,7 +410,7 @@ class DriverState:
         return [*result, *self._on_outcome(outcome, trial)]
 
     def _on_gang_incomplete(self, event: inputs.GangIncomplete) -> list[Command]:
-        if not self.is_gang_incomplete(self.n_gang_starts):  # the last has come meanwhile
+        if not self.is_gang_incomplete(event.n_waits):  # the last has come meanwhile
             return []
         gang = self._running_gang()
         if gang is None:
@@ -417,7 +418,8 @@ class DriverState:
             what = f"{who} came within {event.timeout_s:g} s."
         else:
             what = f"{', '.join(gang.missing)} did not get ready within {event.timeout_s:g} s."
-        return self._begin_end(RunState.FAILED, f"{what} {event.shortage}".strip())
+        fix = "LAGOM_START_TIMEOUT=600 waits longer."
+        return self._begin_end(RunState.FAILED, " ".join(filter(None, (what, event.shortage, fix))))
 
     # lost workers
 
@@ -425,10 +427,15 @@ class DriverState:
         trial = self.trials[trial_id]
         if self._ending:
             return self._end_here(trial_id, trial, TrialState.STOPPED, None)
-        if trial.n_losses == 0:
-            trial.n_losses = 1
-            return self._requeue(trial_id, trial, f"worker {event.worker_id} was lost: {event.reason}")
-        error = TrialError("LOST", f"its worker was lost twice; the last, worker {event.worker_id}: {event.reason}")
+        reason = f"worker {event.worker_id} was lost: {event.reason}"
+        trial.n_losses += 1
+        if trial.n_losses == 1:
+            return self._requeue(trial_id, trial, reason)
+        if trial.n_failures < self._plan.retries:
+            trial.n_failures += 1
+            return self._requeue(trial_id, trial, f"{reason}, retry {trial.n_failures}")
+        often = "twice" if trial.n_losses == 2 else f"{trial.n_losses} times"
+        error = TrialError("LOST", f"its worker was lost {often}; the last, worker {event.worker_id}: {event.reason}")
         run_error = self._too_many_failures(error)
         result = self._end_here(trial_id, trial, TrialState.FAILED, error)
         return [*result, *(self._begin_end(RunState.FAILED, run_error) if run_error else [])]
@@ -494,6 +501,8 @@ class DriverState:
         return self._begin_end(RunState.FAILED, f"{what}, and no trial was complete")
 
     def _on_patience_ended(self) -> list[Command]:
+        if not self._ending:
+            return []
         result: list[Command] = []
         for slot in self.slots.values():
             trial_id, slot.trial_id = slot.trial_id, None
@@ -537,14 +546,15 @@ class DriverState:
         trial.state = TrialState.RUNNING
         trial.worker_id = worker_ids[0]
         n_ranks = len(worker_ids)
-        if n_ranks > 1:
+        if self._plan.has_gangs:
+            self.n_gang_waits += 1
             seats = tuple(Seat(worker_id, self.slots[worker_id].host) for worker_id in worker_ids)
             trial.gang = Gang(seats, self._plan.averages_metrics)
         seed = trial_seed(self._plan.seed, trial_id)
         result: list[Command] = []
         for rank, worker_id in enumerate(worker_ids):
             self.slots[worker_id].trial_id = trial_id
-            self.slots[worker_id].rank = rank if n_ranks > 1 else None
+            self.slots[worker_id].rank = rank if self._plan.has_gangs else None
             result.append(
                 commands.StartTrial(
                     worker_id,

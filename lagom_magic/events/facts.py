@@ -190,7 +190,7 @@ class TrialRequeued(Fact):
     reason: str
 
 
-#: Where the files begin from which a later attempt of a training goes on; of each trial only the newest is kept.
+#: Where the files begin from which a later attempt of a training goes on; of each attempt the last two are kept.
 CHECKPOINTS = "checkpoint/"
 
 

@@ -57,6 +57,13 @@ class LagomMagics(Magics):
                     if reporter: reporter.broadcast(accuracy, step=epoch)
                 return {"accuracy": accuracy}
 
+        One model, trained by all workers together::
+
+            %%lagom train --workers 4 --module Net --train-set train_set --hparams lagom_run.best
+            def train(module, train_set, lr=0.01, reporter=None):
+                model = module()
+                ...
+
         One tracked call of a function that is there already::
 
             %lagom run --fn train --hparams lagom_run.best

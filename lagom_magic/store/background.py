@@ -186,12 +186,17 @@ class Background:
             for worker_id in [fact.worker_id] if trial.world_size == 1 else list(self._consoles):
                 self._try(_NO_OUTPUT, self._end_output, worker_id)
             self._try("a trial.json is not written", write_trial_json, self._layout, trial, fact)
-        elif isinstance(fact, FileStored) and fact.path.startswith(CHECKPOINTS):
+        elif isinstance(fact, FileStored) and self._is_newest_attempts(fact) and fact.path.startswith(CHECKPOINTS):
             self._try("an old checkpoint is not removed", remove_older, self._layout, fact)
         elif isinstance(fact, WorkerLost):
             self._end_output(fact.worker_id)
         elif isinstance(fact, RunEnded):
             self._flush()
+
+    def _is_newest_attempts(self, fact: FileStored) -> bool:
+        """Whether no later attempt may be going on from what is there."""
+        trial = self._view.trials.get(fact.trial_id)
+        return trial is not None and trial.attempt == fact.attempt
 
     def _show(self, work: Output) -> None:
         console = self._consoles.get(work.worker_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any
 
 Message = dict[str, Any]
 
@@ -16,7 +16,7 @@ class Fetch:
     def __init__(
         self, wanted: Message, path: str, ask: Callable[[Message], None], on_end: Callable[[str], None]
     ) -> None:
-        """Ask for the first piece.
+        """Know what is wanted.
 
         Args:
             wanted: trial_id, attempt, path, size_bytes and sha256 of the file, as the driver stored it.
@@ -27,20 +27,34 @@ class Fetch:
         self._wanted = wanted
         self._ask = ask
         self._on_end = on_end
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        self._file = open(path, "wb")  # noqa: SIM115 - closed when the last piece has come
+        self._path = path
+        self._file: IO[bytes] | None = None
         self._digest = hashlib.sha256()
         self._n_bytes = 0
-        self._ask_next()
+
+    def start(self) -> None:
+        """Asks for the first piece."""
+        try:
+            os.makedirs(os.path.dirname(self._path), exist_ok=True)
+            self._file = open(self._path, "wb")  # noqa: SIM115 - closed when the last piece has come
+        except OSError as error:
+            self._end(str(error))
+        else:
+            self._ask_next()
 
     def take(self, header: Message, data: bytes) -> None:
         """The next piece, or the driver's word that there is none."""
-        if self._file.closed or header.get("offset") != self._n_bytes:
+        if self._file is None or self._file.closed or header.get("offset") != self._n_bytes:
             return
         if header.get("error"):
             self._end(str(header["error"]))
             return
-        self._file.write(data)
+        try:
+            self._file.write(data)
+            self._file.flush()
+        except OSError as error:
+            self._end(str(error))
+            return
         self._digest.update(data)
         self._n_bytes += len(data)
         if self._n_bytes < self._wanted["size_bytes"] and data:
@@ -52,12 +66,13 @@ class Fetch:
 
     def close(self) -> None:
         """Forgets it."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def _ask_next(self) -> None:
         about = {name: self._wanted[name] for name in ("trial_id", "attempt", "path")}
         self._ask({"type": "fetch", **about, "offset": self._n_bytes})
 
     def _end(self, trouble: str) -> None:
-        self._file.close()
+        self.close()
         self._on_end(trouble)

@@ -262,12 +262,17 @@ class Supervisor:
 
         def on_end(trouble: str) -> None:
             self._fetch = None
+            if running is not self._running:
+                return
             if trouble:
-                self._notice(f"the checkpoint of trial {running.trial_id} did not come: {trouble}; it begins anew.")
-            if running is self._running:
-                running.child.send({**message, "checkpoint_path": None if trouble else path})
+                self._nursery.retire(running.child)
+                error = TrialError("CHECKPOINT", f"The checkpoint to go on from did not come: {trouble}.")
+                self._finish(running, to_record(running.dead(self._worker_id, error, [])))
+            else:
+                running.child.send({**message, "checkpoint_path": path})
 
         self._fetch = Fetch(message["checkpoint"], path, self._send, on_end)
+        self._fetch.start()
 
     @property
     def _is_for_one_trial(self) -> bool:

@@ -52,14 +52,16 @@ class TrialFolder:
         """`trial.dir` of a rank; all but the first have a folder of their own in `files/`."""
         return self.files if rank == 0 else f"{self.files}/rank{rank}"
 
-    def gather(self, workdir: Workdir, rank: int = 0) -> tuple[list[str], str]:
+    def gather(self, workdir: Workdir, rank: int = 0, *, keeps_all: bool = True) -> tuple[list[str], str]:
         """Takes over what lies in the working directory.
 
-        All ranks of a training write the same, so the first one's is kept; of the others what is in `trial.dir`.
+        All ranks of an oblivious function write the same, so the first one's is kept; of the others what is in
+        `trial.dir`.
 
         Args:
             workdir: of the worker.
             rank: of this process.
+            keeps_all: what the other ranks wrote to the working directory too, in folders of their own.
 
         Returns:
             The files to send, relative to this folder, sorted; and a warning if there are too many of them, or ''.
@@ -67,6 +69,9 @@ class TrialFolder:
         top = self.path
         if rank == 0:
             workdir.collect(self.files)
+        elif keeps_all:
+            workdir.collect(self.files_of(rank))
+            top = self.files_of(rank)
         else:
             workdir.collect(f"{self.path}/unkept")
             shutil.rmtree(f"{self.path}/unkept", ignore_errors=True)

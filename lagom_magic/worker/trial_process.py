@@ -69,6 +69,7 @@ class TrialProcess:
         #: How trials train with other workers; None = alone.
         self._distribution_settings: dict[str, Any] | None = begin.get("distribution")
         self._distribution: Distribution | None = None
+        self._has_saved_model = False
         # A framework may have to be set up before anything of the user's is imported.
         self._payload = self._load() if self._distribution_settings is None else None
 
@@ -112,7 +113,8 @@ class TrialProcess:
         duration_s = time.perf_counter() - begun
         self._reporter = None
         try:
-            files, warning = folder.gather(self._workdir, start["rank"])
+            is_kept = self._distribution is not None and self._distribution.is_left_alone
+            files, warning = folder.gather(self._workdir, start["rank"], keeps_all=is_kept)
         except OSError as error:  # a full disk must not cost the numbers
             files, warning = [], f"files of this trial were lost on host {self._host}: {error}"
         if warning:
@@ -131,8 +133,8 @@ class TrialProcess:
         if self._distribution_settings is not None:
             try:
                 self._distribution = self._meet_others(start, self._distribution_settings)
-            except TrialStopped:
-                return {"state": TrialState.STOPPED}
+            except (TrialPruned, TrialStopped) as given_up:
+                return {"state": _STATE_OF[type(given_up)]}
             except BaseException as why:  # of the framework, or of modules of the user's that bear a library's name
                 return {"state": TrialState.FAILED, "error": self._explain(why)}
             self._payload = self._load()
@@ -150,8 +152,10 @@ class TrialProcess:
                 metric_name,
                 folder.artifacts,
                 keeps_files=start["rank"] == 0,
-                keeps_models=self._distribution is None,
+                keeps_models=not self._has_saved_model,
             )
+            if self._distribution is not None:
+                self._distribution.leave()
         except (TrialPruned, TrialStopped) as given_up:
             # Where it was helps the supervisor to explain a timeout.
             error = self._explain(given_up) if self._is_terminated else None
@@ -183,6 +187,8 @@ class TrialProcess:
         about = {name: start[name] for name in ("trial_id", "attempt", "worker_id")}
         self._control.send({"type": "rank_ready", **about, "address": address})
         message = self._control.receive()
+        if message is not None and message["type"] == "prune_trial":
+            raise TrialPruned("pruned before all ranks were ready")
         if message is None or message["type"] != "meet":
             raise TrialStopped("stopped before all ranks were ready")
         distribution.join(message["addresses"])
@@ -223,10 +229,10 @@ class TrialProcess:
                 self._distribution, folder.checkpoint, start["checkpoint_path"], partial(self._tell_checkpoint, start)
             )
             reporter.checkpoints = checkpoints
-            given = self._distribution.shared_out(payload.fixed, start["seed"])
-            with self._distribution.applied(payload.train_fn, given) as fixed:
+            self._distribution.seed = start["seed"]
+            with self._distribution.applied(payload.train_fn, payload.fixed) as fixed:
                 returned = payload.call(hparams, offered, fixed)
-                self._distribution.save_model(folder.artifacts)
+                self._has_saved_model = self._distribution.save_model(folder.artifacts)
                 return returned
         finally:
             self._is_in_call = False

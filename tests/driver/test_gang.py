@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -161,29 +162,83 @@ def test_a_training_that_lacks_a_worker_when_its_time_is_up_says_both_numbers() 
     training = Training()
     training.register(1, 2)
     assert training.state.is_gang_incomplete(1)
-    training.tell(inputs.GangIncomplete(60, "The cluster has 2 slots."))
+    training.tell(inputs.GangIncomplete(60, "The cluster has 2 slots.", 1))
     assert training.state.reason == (
-        "2 of the 3 workers that train together came within 60 s. The cluster has 2 slots."
+        "2 of the 3 workers that train together came within 60 s. The cluster has 2 slots. "
+        "LAGOM_START_TIMEOUT=600 waits longer."
     )
 
 
-def test_ranks_that_do_not_get_ready_are_named() -> None:
+def test_ranks_that_do_not_get_ready_in_a_time_of_their_own_are_named() -> None:
     training = Training()
     training.register(1, 2, 3)
     training.ready(1, 3)
-    training.tell(inputs.GangIncomplete(60, ""))
-    assert training.state.reason == "rank 1 (worker 2 on host) did not get ready within 60 s."
+    training.tell(inputs.GangIncomplete(60, "", 1))
+    assert training.state.ending_state is None
+    training.tell(inputs.GangIncomplete(60, "", 2))
+    assert training.state.reason == (
+        "rank 1 (worker 2 on host) did not get ready within 60 s. LAGOM_START_TIMEOUT=600 waits longer."
+    )
 
 
 def test_the_clock_of_an_earlier_attempt_means_nothing() -> None:
     training = Training(2)
     training.register(1, 2)
     training.ready(1, 2)
-    assert not training.state.is_gang_incomplete(1)
+    assert not training.state.is_gang_incomplete(2)
     training.tell(facts.WorkerLost(2, 1, "gone"))
     training.rank_ends(1, STOPPED)
-    assert not training.state.is_gang_incomplete(1)
-    assert training.state.is_gang_incomplete(2)
+    assert not training.state.is_gang_incomplete(2)
+    assert training.state.is_gang_incomplete(3)
+
+
+def test_a_training_on_one_worker_meets_itself() -> None:
+    training = Training(1, kind="train")
+    training.register(1)
+    assert of(training.ready(1), commands.Meet) == [commands.Meet(1, 0, 1, ("host:1",))]
+    training.rank_ends(1, COMPLETE, metrics={"loss": 1.0})
+    assert training.outcome.metrics == {"loss": 1.0}
+
+
+def test_an_address_is_told_to_ranks_and_to_nobody_else() -> None:
+    training = Training(2)
+    training.register(1, 2)
+    training.ready(1, 2)
+    assert [fact.address for fact in records(training.orders, facts.RankReady)] == ["", ""]
+
+
+def test_ranks_that_were_stopped_for_anothers_sake_do_not_end_the_run() -> None:
+    training = Training(2, retries=1)
+    training.register(1, 2)
+    training.rank_ends(1, FAILED, error=error("ValueError"))
+    training.rank_ends(2, STOPPED)
+    assert training.tell(inputs.PatienceEnded()) == []
+    assert training.state.ending_state is None
+    assert training.state.trials[0].state is TrialState.RUNNING
+
+
+def test_retries_cover_lost_workers_too() -> None:
+    training = Training(1, kind="train", retries=1)
+    for incarnation in (1, 2, 3):
+        training.register(1, incarnation=incarnation)
+        training.tell(facts.WorkerLost(1, incarnation, "gone"), inputs.WorkerExited(1, incarnation, "gone"))
+    requeued = [fact.reason for fact in records(training.orders, facts.TrialRequeued)]
+    assert requeued == ["worker 1 was lost: gone (rank 0 on host)", "worker 1 was lost: gone (rank 0 on host), retry 1"]
+    assert training.outcome.error is not None
+    assert training.outcome.error.message.startswith("its worker was lost 3 times; the last, worker 1: gone")
+
+
+def test_reports_of_different_steps_are_never_averaged_and_infinities_are_borne() -> None:
+    gang = Gang((Seat(1, "a"), Seat(2, "b")), is_averaging=True)
+    assert gang.merged(1, 0, {"loss": 1.0}) is None
+    assert gang.merged(2, 1, {"loss": 9.0}) is None
+    assert gang.merged(2, 1, {"loss": 5.0}) is None
+    assert gang.merged(1, 1, {"loss": 3.0}) == {"loss": 6.0}
+    assert gang.merged(1, 1, {"loss": 1.0}) == {"loss": 3.0}
+    gang.merged(1, 2, {"loss": math.inf})
+    merged = gang.merged(2, 2, {"loss": -math.inf})
+    assert merged is not None
+    assert math.isnan(merged["loss"])
 
 
 def test_a_worker_that_cannot_be_had_any_more_ends_the_training() -> None:

@@ -141,8 +141,8 @@ class World:
             event = {"stop": stop, "time": inputs.TimeIsUp(1.0), "patience": inputs.PatienceEnded()}[kind]
             if kind == "patience" and self.state.ending_state is None:
                 event = None
-        elif kind == "incomplete" and self.state.is_gang_incomplete(self.state.n_gang_starts):
-            event = inputs.GangIncomplete(1.0, "")
+        elif kind == "incomplete" and self.state.is_gang_incomplete(self.state.n_gang_waits):
+            event = inputs.GangIncomplete(1.0, "", self.state.n_gang_waits)
         elif kind == "ready" and self.started:
             order = draw.choice(self.started[-4:])
             event = facts.RankReady(order.trial_id, order.attempt, order.worker_id, "host:1")

@@ -36,7 +36,8 @@ class Driven:
     """A machine whose sampler answers at once, as the shell's does when asking is cheap."""
 
     def __init__(self, n_trials: int = 4, n_workers: int = 2, pruner: Pruner | None = None, **plan: Any) -> None:
-        self.state = DriverState(RunPlan("run", "exp", "hpo", n_trials, n_workers, **plan), pruner or PruneAt())
+        kind = plan.pop("kind", "hpo")
+        self.state = DriverState(RunPlan("run", "exp", kind, n_trials, n_workers, **plan), pruner or PruneAt())
         self.sampler_size = math.inf
         self.orders: list[commands.Command] = []
         self._carry_out(self.state.start())

@@ -122,3 +122,50 @@ def test_one_slot_too_few_is_told_with_both_numbers_in_time(run_here: Launch, mo
     assert run.state == "FAILED"
     assert run.error is not None
     assert run.error.startswith("1 of the 2 workers that train together came within 4 s.")
+
+
+def test_one_worker_alone_trains_too(run_here: Launch) -> None:
+    assert_learned_the_same(run_here(train, config(workers=1)))
+
+
+def test_a_model_that_a_function_distributes_by_itself_and_returns_is_kept(run_here: Launch) -> None:
+    def by_itself(module, trial):
+        import torch.distributed as dist
+
+        dist.init_process_group("gloo")
+        model = module()
+        with open(f"shard{trial.rank}.txt", "w") as file:
+            file.write("of this rank")
+        dist.destroy_process_group()
+        return {"loss": 1.0, "model": model}
+
+    run = run_here(by_itself, config(train_set=None))
+    assert run.state == "COMPLETE", run.error
+    assert isinstance(run.load_model(Net), Net)
+    files = run.trials[0].dir / "files"
+    assert [path.relative_to(files).as_posix() for path in sorted(files.rglob("*.txt"))] == [
+        "rank1/shard1.txt",
+        "shard0.txt",
+    ]
+
+
+def test_a_checkpoint_that_does_not_come_is_an_error_and_no_training_from_the_beginning(
+    run_here: Launch, home: Home
+) -> None:
+    run = run_here(train, config(hparams={"port": home.port}, retries=1), detach=True)
+    callers = {caller.facts["rank"]: caller for caller in home.next_callers(2)}
+    folder = run.trials[0].dir / "checkpoint"
+    begun = time.monotonic()
+    while not (folder / "000003").exists():
+        assert time.monotonic() - begun < 20
+        time.sleep(0.05)
+    for path in folder.iterdir():
+        path.unlink()
+    callers[1].process.kill()
+    callers[0].say()
+    ended(run)
+    error = run.trials[0].error
+    assert run.trials[0].attempt == 2
+    assert error is not None
+    assert error.kind == "CHECKPOINT"
+    assert "The checkpoint to go on from did not come: No such file or directory" in error.message

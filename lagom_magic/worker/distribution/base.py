@@ -41,6 +41,10 @@ class Distribution(ABC):
         """
         self.place = place
         self.settings = settings
+        #: Of the trial; set before `applied`.
+        self.seed: int | None = None
+        #: The function distributes by itself; known in `applied`.
+        self.is_left_alone = False
 
     @abstractmethod
     def prepare(self) -> str:
@@ -58,24 +62,20 @@ class Distribution(ABC):
             addresses: what `prepare` returned on each rank, by rank.
         """
 
-    def shared_out(self, given: Mapping[str, Any], seed: int | None) -> dict[str, Any]:
-        """`given`, where each rank has its own rows of what can be read by rows (`parquet.ParquetData`).
+    def shared_out(self, given: Mapping[str, Any], *, has_all_rows: bool = False) -> dict[str, Any]:
+        """`given`, where what can be read by rows (`parquet.ParquetData`) has become a dataset of the framework's.
 
         Args:
             given: {argument: value}.
-            seed: of the trial.
+            has_all_rows: each rank gets all rows, and not its own ones alone: ranks that share a model see the same
+                rows, and a function that distributes by itself shares them out itself.
         """
         framework = str(self.settings["framework"])
-        rank, world_size = (self.place.rank, self.place.world_size) if self.has_own_rows else (0, 1)
+        rank, world_size = (0, 1) if has_all_rows else (self.place.rank, self.place.world_size)
         return {
-            name: value.for_rank(framework, rank, world_size, seed) if hasattr(value, "for_rank") else value
+            name: value.for_rank(framework, rank, world_size, self.seed) if hasattr(value, "for_rank") else value
             for name, value in given.items()
         }
-
-    @property
-    def has_own_rows(self) -> bool:
-        """Whether each rank learns from rows of its own; False where they share the model and see the same rows."""
-        return True
 
     @abstractmethod
     def applied(
@@ -92,7 +92,7 @@ class Distribution(ABC):
         """
 
     @abstractmethod
-    def save_model(self, folder: str) -> None:
+    def save_model(self, folder: str) -> bool:
         """Writes the trained model as if one process had trained it: `model.pt`, `model.keras` …, by rank 0.
 
         Called on all ranks, inside of `applied`, after the function returned; does nothing when the distribution
@@ -100,6 +100,9 @@ class Distribution(ABC):
 
         Args:
             folder: made when there is something to write.
+
+        Returns:
+            Whether rank 0 wrote it; the same on all ranks.
         """
 
     @abstractmethod

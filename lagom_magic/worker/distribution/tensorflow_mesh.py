@@ -116,16 +116,18 @@ class Mesh:
         """Takes in a rank that dials, if it proves itself; everybody else is dropped."""
         assert self._listener is not None
         missing = [rank for rank in self.others if rank not in self._peers]
-        self._listener.settimeout(max(deadline - time.monotonic(), 0.01))
         try:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:  # strangers may dial for ever
+                raise TimeoutError
+            self._listener.settimeout(left_s)
             peer, _ = self._listener.accept()
         except TimeoutError as error:
             self._fail(f"{_ranks(missing)} did not connect within {self.timeout_s:g} s", error)
-        peer.settimeout(_GREETING_TIMEOUT_S)
         nonce = os.urandom(_NONCE_BYTES)
         try:
             peer.sendall(nonce)
-            rank, proof = _GREETING.unpack(_read(peer, _GREETING.size))
+            rank, proof = _GREETING.unpack(_read(peer, _GREETING.size, time.monotonic() + _GREETING_TIMEOUT_S))
             if not hmac.compare_digest(proof, _proof(key, nonce, b"dials", rank)) or rank not in missing:
                 raise ConnectionError("a stranger")
             peer.sendall(_proof(key, nonce, b"answers", rank))
@@ -234,9 +236,12 @@ def _proof(key: bytes, nonce: bytes, role: bytes, rank: int) -> bytes:
     return hmac.digest(key, nonce + role + struct.pack("!I", rank), "sha256")
 
 
-def _read(peer: socket.socket, n_bytes: int) -> bytes:
+def _read(peer: socket.socket, n_bytes: int, deadline: float | None = None) -> bytes:
+    """So many bytes, all of them before the deadline."""
     data = b""
     while len(data) < n_bytes:
+        if deadline is not None:
+            peer.settimeout(max(deadline - time.monotonic(), 0.001))
         part = peer.recv(n_bytes - len(data))
         if not part:
             raise ConnectionResetError("its connection was closed")

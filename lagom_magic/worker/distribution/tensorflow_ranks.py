@@ -80,9 +80,11 @@ class TensorFlowRanks(Distribution):
     def applied(self, train_fn: Callable[..., Any], given: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         assert self._own_strategy is not None
         if self._own_strategy.is_used_by(train_fn, given):
+            self.is_left_alone = True
             with self._own_strategy.applied():
-                yield given
+                yield self.shared_out(given, has_all_rows=True)
             return
+        given = self.shared_out(given)
         self._own_strategy.close()
         _check_backend()
         patches = Patches()
@@ -136,23 +138,25 @@ class TensorFlowRanks(Distribution):
             stacklevel=2,
         )
 
-    def save_model(self, folder: str) -> None:
+    def save_model(self, folder: str) -> bool:
         model = self._loops.model if self._loops is not None else None
-        if model is None or not model.built or self.place.rank > 0:
-            return
-        os.makedirs(folder, exist_ok=True)
-        model.save(os.path.join(folder, _MODEL_FILE))
+        if model is None or not model.built:
+            return False
+        if self.place.rank == 0:
+            os.makedirs(folder, exist_ok=True)
+            model.save(os.path.join(folder, _MODEL_FILE))
+        return True
 
     def save_checkpoint(self, path: str, objects: Mapping[str, Any]) -> None:
-        assert self._loops is not None
+        loops = self._needed_loops("reporter.checkpoint")
         mine = json.dumps(tensorflow_random.take()).encode()
         states = [json.loads(state) for state in self._together.gather_bytes(mine, Purpose.CHECKPOINT)]
         if self.place.rank == 0:
-            progress = {"random_states": states, "n_epochs": self._loops.n_epochs}
+            progress = {"random_states": states, "n_epochs": loops.n_epochs}
             keras_checkpoint.write(path, objects, progress)
 
     def load_checkpoint(self, path: str, objects: Mapping[str, Any]) -> Mapping[str, Any]:
-        assert self._loops is not None
+        loops = self._needed_loops("reporter.restore")
         data = b""
         if self.place.rank == 0:
             with open(path, "rb") as file:
@@ -161,8 +165,13 @@ class TensorFlowRanks(Distribution):
         values, progress = keras_checkpoint.read(data, objects)
         states = progress["random_states"]
         tensorflow_random.put(states[self.place.rank if self.place.rank < len(states) else 0])
-        self._loops.n_epochs_to_skip = progress["n_epochs"]
+        loops.n_epochs_to_skip = progress["n_epochs"]
         return values
+
+    def _needed_loops(self, what: str) -> Loops:
+        if self._loops is None:
+            raise ConfigError(f"{what} works in functions that do not distribute by themselves; this one saves its own")
+        return self._loops
 
     def hint(self, error: BaseException) -> str:
         return explain_legacy(error) or ""

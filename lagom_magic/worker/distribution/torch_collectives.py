@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -103,13 +104,18 @@ def _chunks(tensors: Sequence[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
 
 
 def gathered(value: Any, world_size: int) -> list[Any]:
-    """A small value of each rank, by rank, on all ranks."""
+    """A small value of each rank, by rank, on all ranks; plain values and tensors, as checkpoints keep them."""
+    import torch
     import torch.distributed as dist
 
-    values: list[Any] = [None] * world_size
+    own = _as_bytes(value)
+    lengths = [length for (length,) in gathered_numbers([len(own)], world_size)]
+    padded = torch.zeros(max(lengths), dtype=torch.uint8)
+    padded[: len(own)] = own
+    of_ranks = [torch.empty_like(padded) for _ in range(world_size)]
     with together("the exchange of states"):
-        dist.all_gather_object(values, value)
-    return values
+        dist.all_gather(of_ranks, padded)
+    return [_from_bytes(of_rank[:length]) for of_rank, length in zip(of_ranks, lengths, strict=True)]
 
 
 def gathered_numbers(numbers: Sequence[int], world_size: int) -> list[list[int]]:
@@ -124,10 +130,32 @@ def gathered_numbers(numbers: Sequence[int], world_size: int) -> list[list[int]]
 
 
 def from_rank_0(value: Any) -> Any:
-    """Rank 0's value, on all ranks."""
+    """Rank 0's value, on all ranks; plain values and tensors, as checkpoints keep them."""
+    import torch
     import torch.distributed as dist
 
-    values = [value]
+    data = _as_bytes(value)
+    length = torch.tensor([len(data)])
     with together("the exchange of states"):
-        dist.broadcast_object_list(values, src=0)
-    return values[0]
+        dist.broadcast(length, src=0)
+        if dist.get_rank() != 0:
+            data = torch.empty(int(length), dtype=torch.uint8)
+        dist.broadcast(data, src=0)
+    return _from_bytes(data)
+
+
+def _as_bytes(value: Any) -> torch.Tensor:
+    import torch
+
+    from lagom_magic.worker.distribution.torch_states import as_saved
+
+    buffer = io.BytesIO()
+    torch.save(as_saved(value), buffer)
+    return torch.frombuffer(bytearray(buffer.getbuffer()), dtype=torch.uint8)
+
+
+def _from_bytes(data: torch.Tensor) -> Any:
+    """Runs no code of what came: other ranks' bytes are of the network."""
+    import torch
+
+    return torch.load(io.BytesIO(bytes(data.numpy())), weights_only=True)

@@ -41,6 +41,8 @@ MODULE_NAMES = ("module", "model")
 DEFAULT_TIMEOUT_S = 600.0
 #: How long a rank that has finished keeps the store open for the others.
 LEAVE_TIMEOUT_S = 5.0
+#: Linux's request for an interface's address (netdevice(7)).
+_SIOCGIFADDR = 0x8915
 
 
 class TorchRanks(Distribution):
@@ -54,10 +56,7 @@ class TorchRanks(Distribution):
         self._training: TorchTraining | None = None
         self._environment: dict[str, str | None] = {}
         self._excepthook: Callable[..., Any] | None = None
-
-    @property
-    def has_own_rows(self) -> bool:
-        return self.settings.get("strategy") != "tp"
+        self._is_finished = False
 
     def prepare(self) -> str:
         import torch.distributed as dist
@@ -92,7 +91,7 @@ class TorchRanks(Distribution):
         rank, world_size = self.place.rank, self.place.world_size
         nodes = list(dict.fromkeys(hosts))
         node = hosts[rank]
-        variables = {
+        variables: dict[str, Any] = {
             "RANK": rank,
             "WORLD_SIZE": world_size,
             "LOCAL_RANK": hosts[:rank].count(node),
@@ -109,14 +108,20 @@ class TorchRanks(Distribution):
             "TORCHELASTIC_MAX_RESTARTS": 0,
             "TORCHELASTIC_RUN_ID": "lagom",
         }
+        # Else gloo listens where the host's name leads, which may be an address that no other host reaches.
+        interface = interface_of(self.place.host)
+        if interface and "GLOO_SOCKET_IFNAME" not in os.environ:
+            variables["GLOO_SOCKET_IFNAME"] = interface
         self._environment = {name: os.environ.get(name) for name in variables}
         os.environ.update({name: str(value) for name, value in variables.items()})
 
     @contextmanager
     def applied(self, train_fn: Callable[..., Any], given: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         if distributes_by_itself(train_fn):
-            yield given
+            self.is_left_alone = True
+            yield self.shared_out(given, has_all_rows=True)
             return
+        given = self.shared_out(given, has_all_rows=self.settings.get("strategy") == "tp")
         names = [name for name in MODULE_NAMES if given.get(name) is not None]
         if not names:
             function = getattr(train_fn, "__name__", "the function")
@@ -132,10 +137,16 @@ class TorchRanks(Distribution):
             stack.enter_context(self._training.applied())
             try:
                 yield {**given, **{name: self._training.models.factories(given[name]) for name in names}}
-                self._await_returns()
-                self._training.finish()
+                self._finish()
             except CollectiveError as error:
                 raise CollectiveError(f"{error}{self._who_returned()}") from error
+
+    def _finish(self) -> None:
+        """What is to be seen when the function has returned on all ranks; once."""
+        if self._training is not None and not self._is_finished:
+            self._await_returns()
+            self._training.finish()
+            self._is_finished = True
 
     def _await_returns(self) -> None:
         """Waits until the function has returned on all ranks, in words of its own rather than in a collective."""
@@ -174,16 +185,18 @@ class TorchRanks(Distribution):
             timeout=self._timeout,
         )
 
-    def save_model(self, folder: str) -> None:
+    def save_model(self, folder: str) -> bool:
         """Writes `model.pt`, a state dict, or `model_0.pt`, `model_1.pt` … for a list of modules."""
         if self._training is None:
-            return
+            return False
+        self._finish()
         from lagom_magic.worker.distribution.torch_states import write
 
         for name, state in self._training.model_states().items():
             if self.place.rank == 0:
                 Path(folder).mkdir(parents=True, exist_ok=True)
                 write(str(Path(folder) / name), state)
+        return True
 
     def save_checkpoint(self, path: str, objects: Mapping[str, Any]) -> None:
         self._needed_training("save_checkpoint").save(path, objects)
@@ -225,6 +238,24 @@ class TorchRanks(Distribution):
                 self._store.set("lagom/all-left", "")
             elif self.place.rank == 0:
                 self._store.wait(["lagom/all-left"], timedelta(seconds=LEAVE_TIMEOUT_S))
+
+
+def interface_of(address: str) -> str:
+    """The network interface that has an IPv4 address, such as "eth0"; "" when none has it, or it cannot be told."""
+    if sys.platform != "linux":
+        return ""
+    import fcntl
+    import struct
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for _, name in socket.if_nameindex():
+            try:
+                answer = fcntl.ioctl(sock, _SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))
+            except OSError:  # one without such an address
+                continue
+            if socket.inet_ntoa(answer[20:24]) == address:
+                return name
+    return ""
 
 
 def _returned(rank: int) -> str:

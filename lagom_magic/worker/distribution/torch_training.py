@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from lagom_magic.errors import ConfigError
 from lagom_magic.worker.distribution.base import Place
 from lagom_magic.worker.distribution.torch_batches import is_made_of
 from lagom_magic.worker.distribution.torch_collectives import from_rank_0, gathered
@@ -175,6 +176,10 @@ class TorchTraining:
         content = read(path)
         own = content[_OWN]
         values: dict[str, Any] = {}
+        for name, thing in objects.items():
+            if hasattr(thing, "load_state_dict") and name not in content["objects"]:
+                there = ", ".join(sorted(content["objects"])) or "nothing"
+                raise ConfigError(f"The checkpoint has no {name!r}; it has: {there}.")
         for name, state in content["objects"].items():
             thing = objects.get(name)
             if hasattr(thing, "load_state_dict"):
