@@ -47,6 +47,7 @@ ALLOWED_VARIABLES: dict[str, str] = {
     r"PYTEST_.*": "pytest's own",
     r"SPARK_AUTH_SOCKET_TIMEOUT|SPARK_BUFFER_SIZE|PYSPARK_GATEWAY_.*": "pyspark sets them with the first SparkContext",
     r"KMP_.*|TORCHINDUCTOR_.*|TF_CPP_MIN_LOG_LEVEL|TF2_BEHAVIOR": "set at import by scikit-learn, torch, TensorFlow",
+    r"ENABLE_RUNTIME_UPTIME_TELEMETRY|HDF5_PLUGIN_PATH|TPU_ML_PLATFORM(_VERSION)?": "set at import by TensorFlow",
     r"COLUMNS|LINES": "set by terminal libraries",
 }
 

@@ -27,6 +27,7 @@ from lagom_magic.cluster.jvm import spark_home
 START_TIMEOUT_S = 60.0
 GPUS_PER_NODE = 2
 CORES_PER_NODE = 2
+N_NODES = 2
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def running_cluster(folder: Path) -> Iterator[StandaloneCluster]:
         )
         master = daemons[0].await_line(r"Starting Spark master at (spark://\S+)")
         discovery = _discovery_script(folder)
-        for number in (1, 2):
+        for number in range(1, N_NODES + 1):
             # Each a host of its own for Spark, which never puts a task and its speculative copy on one.
             host = f"127.0.0.{number + 1}"
             daemons.append(_worker(spark_class, master, host, folder / f"node{number}", environment, discovery))
