@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import time
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -41,7 +41,7 @@ class Tower(nn.Sequential):
 
 def remember(module, train_set):
     """Some steps with Adam; how far this rank's memory grew above what it had before the model, at its peak."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_mb()
     model = module()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
     loss_fn = nn.CrossEntropyLoss()
@@ -52,7 +52,13 @@ def remember(module, train_set):
         optimizer.step()
         if step == 4:
             break
-    return {"grown_mb": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e3}
+    return {"grown_mb": peak_mb() - before}
+
+
+def peak_mb():
+    """Of this process since its program began; getrusage's begins with what the parent had when it forked."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1e3
 
 
 def train_set() -> TensorDataset:
