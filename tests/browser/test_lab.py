@@ -51,7 +51,7 @@ def test_a_busy_cell_shows_its_trials_and_can_be_steered(notebook_page: Notebook
     row_of(view, 0).locator("button").click()
     picture = view.locator(".lagom-Panel img")
     expect(picture).to_be_visible()
-    assert picture.evaluate("image => image.naturalWidth") > 0
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
     notebook_page.page.screenshot(path=shots / "lab-trial.png")
     view.get_by_title("Show it large").click()
     expect(view.get_by_role("dialog").locator("img")).to_be_visible()
