@@ -73,7 +73,10 @@ def test_a_busy_cell_shows_its_trials_and_can_be_steered(notebook_page: Notebook
     expect(state_of(view)).to_contain_text("stopped")
     expect(notebook_page.output(1)).to_contain_text("RunStopped")
 
-    # the tiles fill their rows where they wrap
+    # the tiles have not moved what stands below them, and fill their rows where they wrap
+    notebook_page.page.wait_for_function(
+        "([row, height]) => row.offsetHeight === height", arg=[tiles.element_handle(), height]
+    )
     notebook_page.page.set_viewport_size({"width": 940, "height": 1000})
     notebook_page.page.wait_for_function(
         "([row, height]) => row.offsetHeight > height"
