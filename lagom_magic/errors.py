@@ -5,6 +5,7 @@
     ├── NotThereYetError     a promised verb or mode that this version does not have
     ├── ClusterError         Spark cannot give what the run needs (no session, no slot, Spark Connect)
     ├── StoreError           a run folder that cannot be found, read or written
+    ├── NotRemovableError    a part of a model or a dataset that an ablation cannot leave out; fails that trial
     └── RunError             the run ended early; carries the partial `run`
         ├── RunStopped       by ■, `%lagom stop` or `Run.stop()`
         └── RunFailed        every trial failed, `max_failures` exceeded, or no metric to compare
@@ -44,6 +45,10 @@ class ClusterError(LagomError, RuntimeError):
 
 class StoreError(LagomError, OSError):
     """A run folder that cannot be found, read or written."""
+
+
+class NotRemovableError(LagomError, ValueError):
+    """A part of a model or a dataset that cannot be left out; fails its trial, not the study."""
 
 
 class RunError(LagomError, RuntimeError):

@@ -15,9 +15,9 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lagom_magic.errors import ConfigError, LagomError, NotThereYetError, RunError, RunFailed, RunStopped
+from lagom_magic.errors import ConfigError, LagomError, RunError, RunFailed, RunStopped
 from lagom_magic.run import Run
-from lagom_magic.spec.config import BaseConfig, OptimizationConfig, TfDistributedConfig, TorchDistributedConfig
+from lagom_magic.spec.config import AblationConfig, BaseConfig, OptimizationConfig
 
 if TYPE_CHECKING:
     from lagom_magic.cluster.interrupts import Interrupts
@@ -78,8 +78,10 @@ def lagom(train_fn: Callable[..., Any], config: BaseConfig | None = None, **opti
 
     Args:
         train_fn: the oblivious training function.
-        config: an OptimizationConfig searches its hyperparameters; a BaseConfig calls it once. None = made
-            of `options`: a search when they name one (`searchspace`, `optimizer`, `num_trials` …), else one call.
+        config: an OptimizationConfig searches its hyperparameters, an AblationConfig leaves out its parts, a
+            TorchDistributedConfig or TfDistributedConfig trains on several workers; a BaseConfig calls it once. None =
+            made of `options`: an ablation or a search when they name one (`ablation_study`, `repeats` …;
+            `searchspace`, `optimizer`, `num_trials` …), else one call.
         **options: the fields of the config, when none is given.
 
     Returns:
@@ -98,6 +100,9 @@ def lagom(train_fn: Callable[..., Any], config: BaseConfig | None = None, **opti
 
 
 def _config_of(train_fn: Callable[..., Any], options: dict[str, Any]) -> BaseConfig:
+    ablation_only = AblationConfig.__dataclass_fields__.keys() - OptimizationConfig.__dataclass_fields__.keys()
+    if ablation_only & options.keys():
+        return AblationConfig(**options)
     search_only = OptimizationConfig.__dataclass_fields__.keys() - BaseConfig.__dataclass_fields__.keys()
     if search_only & options.keys() or "direction" in options:
         return OptimizationConfig(**options)
@@ -130,9 +135,10 @@ def launch(
     Raises:
         As `lagom`.
     """
-    if type(config) not in (BaseConfig, OptimizationConfig, TorchDistributedConfig, TfDistributedConfig):
-        raise NotThereYetError(
-            f"{type(config).__name__} is not there yet; this version has %%lagom hpo, train and run."
+    if not isinstance(config, BaseConfig):
+        raise ConfigError(
+            f"config is of type {type(config).__name__}; allowed: OptimizationConfig, AblationConfig, "
+            "TorchDistributedConfig, TfDistributedConfig, BaseConfig."
         )
     with ExitStack() as stack:
         stack.enter_context(_current.claim())

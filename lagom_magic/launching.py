@@ -19,11 +19,14 @@ from lagom_magic.driver.driver import START_TIMEOUT_S, Driver
 from lagom_magic.driver.launcher import Launcher
 from lagom_magic.driver.plan import RunPlan
 from lagom_magic.errors import ClusterError, ConfigError, StoreError
+from lagom_magic.events.ablation import COMPONENT, REPEAT
 from lagom_magic.run import Run, stored_importances
 from lagom_magic.search.base import Direction
 from lagom_magic.search.factory import Search, make_search
+from lagom_magic.search.loco_sampler import LocoSampler
+from lagom_magic.search.none_pruner import NonePruner
 from lagom_magic.search.promotion_sampler import PromotionSampler
-from lagom_magic.spec.config import BaseConfig, DistributedConfig, OptimizationConfig
+from lagom_magic.spec.config import AblationConfig, BaseConfig, DistributedConfig, OptimizationConfig
 from lagom_magic.spec.duration import ALLOWED, seconds
 from lagom_magic.spec.framework import check_installed
 from lagom_magic.spec.inspection import FunctionPlan, doubts_of_defaults, plan_function
@@ -84,7 +87,9 @@ class Launching:
         self._notes = doubts_of_defaults(plan)
         self._n_workers = config.workers or os.cpu_count() or 1
         n_points = self._search.sampler.n_trials or 0
-        if n_points > self._n_trials():
+        if isinstance(config, AblationConfig):
+            self._notes += _notes_of(config, n_points)
+        elif n_points > self._n_trials():
             self._notes += (
                 f"the grid has {n_points:,} points, and {self._n_trials()} of them run; --trials {n_points} runs all.",
             )
@@ -201,13 +206,13 @@ class Launching:
             n_workers=n_workers,
             metric=config.metric,
             direction=cast(Direction, config.direction),
-            needs_metric=self._kind == "hpo",
+            needs_metric=self._kind in ("hpo", "ablate"),
             seed=config.seed,
             retries=config.retries,
             max_failures=config.max_failures,
             sampler=self._search.sampler_name,
             pruner=self._search.pruner_name,
-            hparam_names=tuple(self._plan.space),
+            hparam_names=tuple(self._plan.space) if self._plan.ablation is None else (COMPONENT, REPEAT),
             fixed_hparams=self._plan.fixed_hparams,
             world_size=n_workers if is_training else 1,
             checkpoint=None if self._checkpoint is None else store.adopt_checkpoint(self._checkpoint),
@@ -228,9 +233,15 @@ class Launching:
     def _kind(self) -> str:
         if isinstance(self._config, DistributedConfig):
             return "train"
+        if isinstance(self._config, AblationConfig):
+            return "ablate"
         return "hpo" if isinstance(self._config, OptimizationConfig) else "run"
 
     def _n_trials(self) -> int:
+        if isinstance(self._config, AblationConfig):
+            n_planned = self._search.sampler.n_trials
+            assert n_planned is not None
+            return min(n_planned, self._config.num_trials or n_planned)
         if not isinstance(self._config, OptimizationConfig):
             return 1
         return min(self._search.sampler.n_trials or self._config.num_trials, self._config.num_trials)
@@ -268,6 +279,7 @@ class Launching:
             "train_fn": self._fn_name,
             "config": self._config.document(),
             "searchspace": space_to_json(self._plan.space),
+            "components": None if self._plan.ablation is None else self._plan.ablation.document(),
             "n_workers": self._n_workers,
             "notebook_dir": str(self._notebook_dir),
             "spark": None
@@ -318,7 +330,26 @@ def _shortage(session: SessionInfo, slots: int, of_gpus: bool) -> tuple[str, str
     return f"{session.master} has no more {what}", f"use --workers {slots}, or {more}"
 
 
+def _notes_of(config: AblationConfig, n_points: int) -> tuple[str, ...]:
+    """What to say of an ablation before it starts."""
+    if config.num_trials is None or config.until_width is not None or n_points <= config.num_trials:
+        return ()
+    return (
+        f"the ablation has {n_points:,} trials, and {config.num_trials} of them run; --trials {n_points} runs all.",
+    )
+
+
 def _search_of(plan: FunctionPlan, config: BaseConfig) -> Search:
+    if isinstance(config, AblationConfig):
+        assert plan.ablation is not None
+        sampler = LocoSampler(
+            plan.ablation.components,
+            repeats=config.repeats,
+            direction=cast(Direction, config.direction),
+            until_width=config.until_width,
+            max_trials=config.num_trials,
+        )
+        return Search(sampler, NonePruner(), config.ablator, "none")
     if not isinstance(config, OptimizationConfig):
         return make_search(plan.space, None, "none", direction="max", n_trials=1, seed=config.seed)
     return make_search(

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import optuna
     import pandas
 
+    from lagom_magic.statistics.ablation import Ablation
+
 
 class LiveOutcome(Protocol):
     """How a live run ended; `crash` is a bug of ours."""
@@ -224,7 +226,7 @@ class Run(Mapping[str, Any]):
     def result(self) -> dict[str, Any]:
         """Maggy's result as a plain dict; of a single tracked call, what it returned."""
         view = self.view
-        if view.header is not None and view.header.kind != "hpo" and 0 in view.trials:
+        if view.header is not None and view.header.kind not in ("hpo", "ablate") and 0 in view.trials:
             return {**view.trials[0].metrics, **view.trials[0].values}
         return result_of(view)
 
@@ -283,6 +285,40 @@ class Run(Mapping[str, Any]):
             raise ConfigError("to_dataframe needs pandas, which is not installed: pip install 'pandas<3'.") from error
         rows = [_row(trial) for trial in self.trials]
         return pandas.DataFrame(rows, index=pandas.Index([trial.id for trial in self.trials], name="id"))
+
+    @property
+    def ablation(self) -> pandas.DataFrame:
+        """What each component of an ablation is worth, of every metric: one row each, the baseline first.
+
+        Raises:
+            ConfigError: for a run of another kind, or when pandas is missing.
+        """
+        from lagom_magic.statistics.tables import frame_of
+
+        return frame_of(self._ablation("ablation"))
+
+    def ablation_table(self, format: Literal["markdown", "latex"] = "markdown", metric: str | None = None) -> str:
+        """The table of an ablation for a paper: evidence in bold, the test and its correction in the caption.
+
+        Args:
+            format: "markdown", or "latex" with the package booktabs.
+            metric: None = the one that counts.
+
+        Raises:
+            ConfigError: for a run of another kind, an unknown format or metric, or before the first trial.
+        """
+        from lagom_magic.statistics.tables import table_of
+
+        return table_of(self._ablation("ablation_table"), format, metric)
+
+    def _ablation(self, what: str) -> Ablation:
+        from lagom_magic.statistics.ablation import ablation_of
+
+        header = self.view.header
+        if header is None or header.kind != "ablate":
+            state = "has not begun" if header is None else f"is of %%lagom {header.kind}"
+            raise ConfigError(f"run {self.id} {state}: run.{what} is of %%lagom ablate.")
+        return ablation_of(self.view)
 
     def stop(self, now: bool = False) -> None:
         """End the run: finished trials are kept, running ones become STOPPED. Nothing for a run that has ended.

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lagom_magic.errors import ConfigError
+
+#: Of PyTorch's list of what does not fit.
+_MOST_LINES = 5
 
 
 def load_model(path: Path, model: Any = None) -> Any:
@@ -18,7 +22,8 @@ def load_model(path: Path, model: Any = None) -> Any:
         model: for `.pt`, what takes the weights: a class, a factory or a module; None = the state dict is returned.
 
     Raises:
-        ConfigError: when its framework is not installed here, or `model` is given where none is needed.
+        ConfigError: when its framework is not installed here, `model` is given where none is needed, or the weights do
+            not fit it.
     """
     if model is not None and path.suffix != ".pt":
         raise ConfigError(f"{path.name} holds a whole model: call load_model() without an argument.")
@@ -34,9 +39,37 @@ def _load_torch(path: Path, model: Any) -> Any:
     weights = torch.load(path, map_location="cpu", weights_only=True)
     if model is None:
         return weights
-    module = model if isinstance(model, torch.nn.Module) else model()
-    module.load_state_dict(weights)
+    module = model if isinstance(model, torch.nn.Module) else _made(model)
+    if not isinstance(module, torch.nn.Module):
+        raise ConfigError(f"load_model takes a class or factory of a torch module; this one made {module!r:.200}.")
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        lines = str(error).splitlines()
+        more = f"\n\t… {len(lines) - _MOST_LINES} more" if len(lines) > _MOST_LINES else ""
+        raise ConfigError(
+            f"The weights in {path.name} are not those of this {type(module).__name__}. Give load_model what the run "
+            "was given as its module; where the function gave it arguments, these too: "
+            "load_model(lambda: Net(width=64)).\n" + "\n".join(lines[:_MOST_LINES]) + more
+        ) from error
     return module
+
+
+def _made(model: Any) -> Any:
+    """What a class or factory makes of no arguments."""
+    if not callable(model):
+        raise ConfigError(f"load_model takes a class, a factory or a torch module, not {model!r:.200}.")
+    try:
+        inspect.signature(model).bind()
+    except ValueError:  # one written in C, which does not tell
+        pass
+    except TypeError as error:
+        name = getattr(model, "__name__", type(model).__name__)
+        raise ConfigError(
+            f"load_model calls {name} without arguments, and that does not do: {error}. Give a function that makes the "
+            f"model as the training function does: load_model(lambda: {name}(…))."
+        ) from error
+    return model()
 
 
 def _load_keras(path: Path, _: Any) -> Any:

@@ -24,10 +24,11 @@ MAY_IMPORT = {
     "spec": {"events", "errors"},
     "rpc": {"events", "errors"},
     "worker": {"spec", "events", "errors", "rpc"},
-    "search": {"spec", "events", "errors"},
+    "statistics": {"events", "errors"},
+    "search": {"spec", "events", "errors", "statistics"},
     "store": {"spec", "events", "errors"},
-    "display": {"spec", "events", "errors", "store"},
-    "server": {"spec", "events", "errors", "store", "display", "search", "run"},
+    "display": {"spec", "events", "errors", "store", "statistics"},
+    "server": {"spec", "events", "errors", "store", "statistics", "display", "search", "run"},
     "driver": {"spec", "events", "errors", "rpc", "search", "store"},
     "cluster": {"spec", "events", "errors", "driver", "worker"},
 }
@@ -46,6 +47,7 @@ ONLY_IN = {
     "optuna": {"search"},
     "cloudpickle": {"cluster", "worker", "spec"},
     "tensorboard": {"store", "display"},
+    "scipy": {"search", "statistics"},
     "torch": {"worker", "trained"},
     "tensorflow": {"worker"},
 }

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from lagom_magic import (
-    AblationConfig,
     Float,
     Int,
     OptimizationConfig,
@@ -21,7 +20,7 @@ from lagom_magic import (
     experiment,
 )
 from lagom_magic.cluster.process import ProcessLauncher
-from lagom_magic.errors import ConfigError, NotThereYetError, RunFailed, RunStopped
+from lagom_magic.errors import ConfigError, RunFailed, RunStopped
 from lagom_magic.experiment import current_run, launch
 from lagom_magic.run import Run
 from lagom_magic.spec.config import BaseConfig
@@ -242,11 +241,6 @@ def test_nothing_starts_for_what_cannot_work(run_here: Launch, tmp_path: Path) -
         with pytest.raises(ConfigError, match=message):
             run_here(train_fn, config)
     assert not (tmp_path / "runs").exists()
-
-
-def test_what_is_not_there_yet_says_so(run_here: Launch) -> None:
-    with pytest.raises(NotThereYetError, match="AblationConfig"):
-        run_here(quadratic, AblationConfig())
 
 
 @pytest.mark.parametrize(

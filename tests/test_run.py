@@ -247,6 +247,30 @@ def test_every_golden_journal_makes_a_run_with_all_its_faces(name: str, tmp_path
     assert not math.isnan(run["best_val"])
 
 
+def test_an_ablation_is_a_table_of_its_components(tmp_path: Path) -> None:
+    run = golden("ablation_pair", tmp_path)
+    frame = run.ablation
+    accuracy = frame[frame["metric"] == "accuracy"].set_index("component")
+    assert list(accuracy.index) == ["baseline", "conv2 + augment", "conv2", "augment", "flatten"]
+    assert accuracy.loc["conv2", "delta"] == pytest.approx(-0.1241667)
+    assert list(accuracy["state"]) == ["COMPLETE"] * 4 + ["FAILED"]
+    assert run.ablation_table().startswith("| component | Δ accuracy | p (Holm) | n | interaction | parameters |")
+    assert r"\toprule" in run.ablation_table("latex", metric="loss")
+
+
+def test_a_run_of_another_kind_is_no_ablation(tmp_path: Path) -> None:
+    run = Run(run_on_disk(tmp_path))
+    with pytest.raises(ConfigError, match=r"is of %%lagom hpo: run\.ablation is of %%lagom ablate"):
+        _ = run.ablation
+    with pytest.raises(ConfigError, match=r"run\.ablation_table is of %%lagom ablate"):
+        run.ablation_table()
+
+
+def test_an_ablation_that_has_not_begun_says_so(tmp_path: Path) -> None:
+    with store_in(tmp_path) as store, pytest.raises(ConfigError, match="has not begun"):
+        _ = Run(store.layout.root).ablation
+
+
 def test_the_result_of_a_single_call_is_what_it_returned(tmp_path: Path) -> None:
     facts = [
         *begun(kind="run"),

@@ -16,6 +16,7 @@ from typing import Any
 from lagom_magic.cluster.culprit import find_culprit
 from lagom_magic.cluster.references import plain_function, used_variables
 from lagom_magic.errors import ClusterError, ConfigError
+from lagom_magic.spec.variants import AblationPlan, Variant
 
 #: Above it the run says what makes the payload so big.
 LARGE_BYTES = 10_000_000
@@ -42,7 +43,7 @@ class PickledPayload:
 
 
 def pickle_payload(payload: Mapping[str, Any], shipped: frozenset[str] = frozenset()) -> PickledPayload:
-    """Pickles {"train_fn", "fixed", "wants", "hparam_names"}.
+    """Pickles {"train_fn", "fixed", "wants", "hparam_names", "ablation"}.
 
     Args:
         payload: the call. Functions and classes of the notebook travel by value, those of modules by name.
@@ -124,13 +125,28 @@ def _explain(pickler: Any, payload: Mapping[str, Any], error: Exception) -> str:
 
 def _roots(payload: Mapping[str, Any]) -> dict[str, object]:
     function = payload["train_fn"]
-    return {getattr(function, "__name__", "train_fn"): function, **payload["fixed"]}
+    return {getattr(function, "__name__", "train_fn"): function, **_given(payload)}
+
+
+def _given(payload: Mapping[str, Any]) -> dict[str, object]:
+    """What the function gets by name; of an ablation, what each variant is made from."""
+    plan: AblationPlan | None = payload.get("ablation")
+    if plan is None:
+        return dict(payload["fixed"])
+    own = {name: value for label, variant in plan.variants.items() for name, value in _made_by_people(label, variant)}
+    return {**payload["fixed"], **({} if plan.model is None else {"model": plan.model}), **plan.data, **own}
+
+
+def _made_by_people(label: str, variant: Variant) -> Iterator[tuple[str, object]]:
+    for what in ("model", "dataset"):
+        if getattr(variant, what) is not None:
+            yield f"{what} of {label}", getattr(variant, what)
 
 
 def _size_note(pickler: Any, payload: Mapping[str, Any], size: int) -> str:
     """The biggest things in the payload by name."""
     function = plain_function(payload["train_fn"])
-    parts = {**payload["fixed"], **({} if function is None else used_variables(function))}
+    parts = {**_given(payload), **({} if function is None else used_variables(function))}
     sizes = sorted(((len(pickler.dumps(value)), name) for name, value in parts.items()), reverse=True)[:3]
     biggest = ", ".join(f"`{name}` {_megabytes(part)}" for part, name in sizes if part > LARGE_BYTES / 100)
     return (

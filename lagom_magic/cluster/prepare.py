@@ -26,7 +26,7 @@ def prepare_kit(
     """Everything that workers get, and notes that a person should read.
 
     Args:
-        payload: {"train_fn", "fixed", "wants", "hparam_names"}.
+        payload: {"train_fn", "fixed", "wants", "hparam_names", "ablation"}.
         notebook_dir: the notebook's folder.
         py_files: of `--py-files`.
         files: of `--files`.

@@ -94,7 +94,7 @@ def curves(view: RunView, trials: Sequence[TrialView]) -> str:
     steps = [step for trial in drawn for step, _ in trial.series.points]
     frame = _plot_frame((min(steps), max(steps)), y_range)
     # What should be seen best is drawn last.
-    order = sorted(drawn, key=lambda trial: (trial is view.best, trial.state is TrialState.RUNNING))
+    order = sorted(drawn, key=lambda trial: (trial is summary.best_trial(view), trial.state is TrialState.RUNNING))
     paths = [
         _path(frame.path(thinned(trial.series.points, CURVE_POINTS)), _curve_class(view, trial)) for trial in order
     ]
@@ -107,7 +107,7 @@ def curves(view: RunView, trials: Sequence[TrialView]) -> str:
 def best_so_far(view: RunView, now: float) -> str:
     """Every complete trial as a dot over time, and the best value so far as a line; '' before two of them."""
     started_at = view.started_at
-    if started_at is None or view.n_valued < 2:
+    if started_at is None or view.n_valued < 2 or summary.best_trial(view) is None:
         return ""
     ended = [t for t in view.trials.values() if t.state is TrialState.COMPLETE and t.ended_at is not None]
     dots = [
@@ -191,7 +191,7 @@ def _path(d: str, name: str = "") -> str:
 
 
 def _curve_class(view: RunView, trial: TrialView) -> str:
-    if trial is view.best:
+    if trial is summary.best_trial(view):
         return "lg-best lg-top"
     return "lg-faint" if trial.state is TrialState.COMPLETE else f"lg-{trial.state.lower()}"
 

@@ -12,14 +12,19 @@ from html import escape
 from pathlib import Path
 
 from lagom_magic.display import charts, summary
+from lagom_magic.display.ablation import Picture, baseline_detail, baseline_words, is_ablation, picture_of
+from lagom_magic.display.ablation_html import COMPONENT_LIMIT, METRIC_LIMIT, component_section
 from lagom_magic.display.rows import NAME_LIMIT, Columns, Rows, choose_columns, choose_rows
-from lagom_magic.display.wording import NOTHING, duration, hparam, metric, one_line
+from lagom_magic.display.wording import NOTHING, count, duration, hparam, metric, one_line
 from lagom_magic.events.facts import RunState, TrialState
 from lagom_magic.events.fold import RunView, TrialView
+from lagom_magic.statistics.ablation import ablation_of
 
 #: While the run lives the table stays short, so the prints below it stay in sight.
 LIVE_ROW_LIMIT = 20
 ROW_LIMIT = 50
+#: An ablation with more trials than these shows them folded.
+FOLD_LIMIT = 12
 #: Hyperparameters and further metrics with a column of their own.
 COLUMN_LIMIT = 8
 CHARACTER_LIMIT = 64
@@ -42,21 +47,26 @@ def render_html(view: RunView, now: float, folder: str) -> str:
         now: seconds since the epoch; without effect once the run has ended.
         folder: where the run is stored, as a person should read it.
     """
-    n_rows = ROW_LIMIT if view.state.is_final else LIVE_ROW_LIMIT
-    while len((html := _render(view, now, folder, n_rows)).encode()) > SIZE_LIMIT_BYTES and n_rows > 1:
-        n_rows //= 2
+    n_rows, n_components = ROW_LIMIT if view.state.is_final else LIVE_ROW_LIMIT, COMPONENT_LIMIT
+    while len((html := _render(view, now, folder, n_rows, n_components)).encode()) > SIZE_LIMIT_BYTES and n_rows > 1:
+        n_rows, n_components = n_rows // 2, max(1, 2 * n_components // 3)
     return html
 
 
-def _render(view: RunView, now: float, folder: str, n_rows: int) -> str:
+def _render(view: RunView, now: float, folder: str, n_rows: int, n_components: int) -> str:
     columns = choose_columns(view, COLUMN_LIMIT, CHARACTER_LIMIT)
     rows = choose_rows(view, n_rows)
+    picture = picture_of(ablation_of(view), n_components, METRIC_LIMIT) if is_ablation(view) else None
+    components = component_section(picture, summary.arrow(view)) if picture else ""
+    trials = _middle(view, rows, columns, now)
+    if components and len(view.trials) > FOLD_LIMIT:
+        trials = _folded(view, trials)
     label = f"lagom run {summary.experiment_name(view)} {summary.run_id(view)}, {summary.state(view)}"
     return (
         # The second and third class keep MathJax from typesetting what stands between dollar signs.
         f'<div class="lagom-run tex2jax_ignore mathjax_ignore" role="group" aria-label="{escape(label)}">'
         f"<style>{_style()}</style>"
-        f"{_head(view)}{_bar(view)}{_tiles(view, now)}{_notices(view)}{_middle(view, rows, columns, now)}"
+        f"{_head(view)}{_bar(view)}{_tiles(view, picture, now)}{_notices(view)}{components}{trials}"
         f"{_foot(view, folder)}</div>"
     )
 
@@ -89,14 +99,17 @@ def _bar(view: RunView) -> str:
     return f'<div class="lg-bar" role="img" aria-label="{escape(label)}">{"".join(parts)}</div>'
 
 
-def _tiles(view: RunView, now: float) -> str:
-    value, whose = summary.best(view)
-    arrow = "↑" if view.is_maximised else "↓"
+def _tiles(view: RunView, picture: Picture | None, now: float) -> str:
+    if picture is not None:
+        value, detail = baseline_words(picture), baseline_detail(picture)
+    else:
+        value, whose = summary.best(view)
+        detail = f"best: {whose}" if view.best is None else whose
     done, of = summary.progress(view)
     elapsed, left = summary.times(view, now)
     busy, workers = summary.workers(view)
     tiles = [
-        (value, f"{summary.metric_name(view)} {arrow}", f"best: {whose}" if view.best is None else whose),
+        (value, f"{summary.metric_name(view)} {summary.arrow(view)}", detail),
         (done, of, summary.state_counts(view)),
         (elapsed, "", left),
         (busy, "", workers),
@@ -130,8 +143,15 @@ def _middle(view: RunView, rows: Rows, columns: Columns, now: float) -> str:
     return f'<div class="lg-two"><div class="lg-main">{_table(view, rows, columns, now)}{note}</div>{side}</div>'
 
 
+def _folded(view: RunView, trials: str) -> str:
+    """The trials of an ablation with many: its components are what is to be seen."""
+    words = f"{count(len(view.trials), 'trial')}, one for each component and repeat"
+    return f'<details class="lg-fold"><summary>{escape(words)}</summary>{trials}</details>'
+
+
 def _table(view: RunView, rows: Rows, columns: Columns, now: float) -> str:
-    caption = escape(f"Trials of {summary.experiment_name(view)}: running ones first, then the best")
+    order = "running ones first" if is_ablation(view) else "running ones first, then the best"
+    caption = escape(f"Trials of {summary.experiment_name(view)}: {order}")
     body = _Body(view, rows, columns, now)
     lines = "".join(body.row(trial) for trial in rows.trials)
     return (
@@ -141,7 +161,6 @@ def _table(view: RunView, rows: Rows, columns: Columns, now: float) -> str:
 
 
 def _table_head(view: RunView, columns: Columns) -> str:
-    arrow = "↑" if view.is_maximised else "↓"
     cells = [
         ("lg-l", "trial"),
         ("lg-l", "state"),
@@ -149,7 +168,7 @@ def _table_head(view: RunView, columns: Columns) -> str:
         *((_wide(index), one_line(name, NAME_LIMIT)) for index, name in enumerate(columns.varying)),
         *(("lg-wide", one_line(name, NAME_LIMIT)) for name in columns.metrics),
         *([("lg-wide", "step")] if view.n_steps else []),
-        ("", f"{summary.metric_name(view)} {arrow}"),
+        ("", f"{summary.metric_name(view)} {summary.arrow(view)}"),
         *([("", "curve")] if view.n_steps else []),
         ("", "time"),
     ]
@@ -160,23 +179,24 @@ class _Body:
     """Writes the table's rows; the sparklines of all of them have the same axes."""
 
     def __init__(self, view: RunView, rows: Rows, columns: Columns, now: float) -> None:
-        best_value = view.best.metric if view.best else None
+        best = summary.best_trial(view)
+        best_value = best.metric if best else None
         self._view, self._columns, self._now = view, columns, now
         self._y_range = charts.value_range(rows.trials, best_value)
         self._n_columns = (7 if view.n_steps else 5) + len(columns.varying) + len(columns.metrics)
         self._last_step = max((trial.last_step or 0 for trial in rows.trials), default=0)
 
     def row(self, trial: TrialView) -> str:
-        is_best = trial is self._view.best
+        is_best = trial is summary.best_trial(self._view)
         label = summary.trial_label(trial) + (
             ' <span title="best" role="img" aria-label="best">★</span>' if is_best else ""
         )
         icon, word = ICONS[trial.state], trial.state.lower()
-        worker = NOTHING if trial.worker_id is None else f"w{trial.worker_id}"
+        ranks = f' title="{escape(words)}"' if (words := summary.ranks_of(trial)) else ""
         cells = [
             f'<th scope="row" class="lg-l">{label}</th>',
             f'<td class="lg-l lg-state lg-{word}"><span aria-hidden="true">{icon}</span> {word}</td>',
-            f'<td class="lg-l lg-wide">{worker}</td>',
+            f'<td class="lg-l lg-wide"{ranks}>{summary.workers_of(trial)}</td>',
             *(f"<td{_class(name)}>{escape(text)}</td>" for name, text in self._values(trial)),
             self._step(trial),
             f"<td>{escape(metric(trial.value))}</td>",
@@ -203,7 +223,7 @@ class _Body:
         if not self._view.n_steps:
             return ""
         curve = charts.sparkline(trial, self._y_range, self._last_step) if self._y_range else ""
-        kind = "best" if trial is self._view.best else trial.state.lower()
+        kind = "best" if trial is summary.best_trial(self._view) else trial.state.lower()
         return f'<td class="lg-curve lg-{kind}">{curve}</td>'
 
     def _why(self, trial: TrialView) -> str:

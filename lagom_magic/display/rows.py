@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import accumulate, islice
 from typing import Any
 
+from lagom_magic.display.ablation import is_ablation
 from lagom_magic.display.wording import hparam
 from lagom_magic.events.facts import TrialState
 from lagom_magic.events.fold import RunView, TrialView
@@ -41,18 +42,19 @@ class Columns:
 def choose_rows(view: RunView, limit: int) -> Rows:
     """Running trials first, then the best, then the latest failures, at most `limit` of all.
 
-    Running ones take at most half of the table and failures a fifth, unless nothing else is there to show.
+    Running ones take at most half of the table and failures a fifth, unless nothing else is there to show. In an
+    ablation trials do not compete: the others come in their order.
     """
     running = [view.trials[trial_id] for trial_id in sorted(view.running)]
     failed = sorted((t for t in view.trials.values() if t.state is TrialState.FAILED), key=_latest_first)
     n_taken = len(running) + len(failed)
-    ranked = [
-        trial
-        for trial in view.ranked(limit + n_taken)
-        if trial is not view.best and trial.state not in (TrialState.RUNNING, TrialState.FAILED)
-    ]
-    if view.best is not None:
-        ranked.insert(0, view.best)
+    if is_ablation(view):
+        best, ordered = None, sorted(view.trials.values(), key=lambda trial: trial.id)
+    else:
+        best, ordered = view.best, view.ranked(limit + n_taken)
+    ranked = [t for t in ordered if t is not best and t.state not in (TrialState.RUNNING, TrialState.FAILED)]
+    if best is not None:
+        ranked.insert(0, best)
     n_failed = min(len(failed), max(limit // 5, limit - len(ranked) - len(running)))
     n_running = min(len(running), max(limit // 2, limit - len(ranked) - n_failed))
     chosen = [*running[:n_running], *ranked[: limit - n_running - n_failed], *failed[:n_failed]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lagom_magic.display.ablation import is_ablation
 from lagom_magic.display.rows import Columns
 from lagom_magic.display.wording import NOTHING, count, duration, hparam, metric, number, one_line, percent
 from lagom_magic.events.facts import RunState, TrialState
@@ -40,6 +41,31 @@ def state(view: RunView) -> str:
 def metric_name(view: RunView) -> str:
     """The metric that counts; 'metric' while none is known."""
     return one_line(view.metric_name or "metric", NAME_LIMIT)
+
+
+def arrow(view: RunView) -> str:
+    """'↑' when more is better."""
+    return "↑" if view.is_maximised else "↓"
+
+
+def best_trial(view: RunView) -> TrialView | None:
+    """The best one; None where there is none, and in an ablation, whose trials do not compete."""
+    return None if is_ablation(view) else view.best
+
+
+def workers_of(trial: TrialView) -> str:
+    """Who runs it or ran it: 'w1', and '4 workers' that train together."""
+    if trial.world_size > 1:
+        return count(trial.world_size, "worker")
+    return NOTHING if trial.worker_id is None else f"w{trial.worker_id}"
+
+
+def ranks_of(trial: TrialView) -> str:
+    """Of workers that train together: 'ranks r0 to r3, r0 on w1'; '' of one alone."""
+    if trial.world_size < 2:
+        return ""
+    where = "" if trial.worker_id is None else f", r0 on w{trial.worker_id}"
+    return f"ranks r0 to r{trial.world_size - 1}{where}"
 
 
 def trial_label(trial: TrialView) -> str:
@@ -120,7 +146,7 @@ def settings_line(view: RunView) -> str:
     if view.header is None:
         return ""
     pruner = view.header.pruner if view.header.pruner not in ("", "none") else ""
-    sampler = view.header.sampler if view.header.kind == "hpo" else ""  # a single call samples nothing
+    sampler = view.header.sampler if view.header.kind in ("hpo", "ablate") else ""  # a single call samples nothing
     seed = f"seed {view.header.seed}" if view.header.seed is not None else "no seed"
     return " · ".join(one_line(part, NAME_LIMIT) for part in (sampler, pruner, seed) if part)
 
@@ -137,6 +163,9 @@ def notices(view: RunView, limit: int = 5) -> list[str]:
 def _failures(view: RunView) -> list[str]:
     """While the run lives: '3 trials failed; the first, trial 0: ValueError: no data'."""
     failed = [trial for trial in view.trials.values() if trial.state is TrialState.FAILED]
+    if is_ablation(view):  # a component that always fails has a row that says why
+        complete = {_component(trial) for trial in view.trials.values() if trial.state is TrialState.COMPLETE}
+        failed = [trial for trial in failed if _component(trial) in complete]
     if view.state.is_final or not failed:
         return []
     first = min(failed, key=lambda trial: (trial.ended_at or 0.0, trial.id))
@@ -144,6 +173,10 @@ def _failures(view: RunView) -> list[str]:
     if len(failed) == 1:
         return [f"trial {trial_label(first)} failed: {why}"]
     return [f"{count(len(failed), 'trial')} failed; the first, trial {trial_label(first)}: {why}"]
+
+
+def _component(trial: TrialView) -> str:
+    return str(trial.hparams.get("component"))
 
 
 def _some(texts: list[str], limit: int = 12) -> str:

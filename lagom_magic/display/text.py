@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from lagom_magic.display import summary
+from lagom_magic.display.ablation import Picture, baseline_detail, baseline_words, is_ablation, notice_lines, picture_of
+from lagom_magic.display.ablation_text import COMPONENT_LIMIT, METRIC_LIMIT, component_lines
+from lagom_magic.display.alignment import aligned
 from lagom_magic.display.rows import NAME_LIMIT, Columns, choose_columns, choose_rows
 from lagom_magic.display.wording import NOTHING, duration, hparam, metric, one_line
 from lagom_magic.events.facts import TrialState
 from lagom_magic.events.fold import RunView, TrialView
+from lagom_magic.statistics.ablation import ablation_of
 
 ROW_LIMIT = 20
+#: In an ablation, where the components say most of it.
+ABLATION_ROW_LIMIT = 8
 #: Hyperparameters and further metrics with a column of their own.
 COLUMN_LIMIT = 6
 CHARACTER_LIMIT = 56
@@ -33,13 +37,25 @@ def render_text(view: RunView, now: float, folder: str) -> str:
         folder: where the run is stored, as a person should read it.
     """
     columns = choose_columns(view, COLUMN_LIMIT, CHARACTER_LIMIT)
-    parts = [_head(view, now), _table(view, columns, now), summary.constants_line(columns)]
+    picture = picture_of(ablation_of(view), COMPONENT_LIMIT, METRIC_LIMIT) if is_ablation(view) else None
+    parts = [
+        _head(view, picture, now),
+        _components(view, picture),
+        _table(view, columns, now),
+        summary.constants_line(columns),
+    ]
     notices = [f"! {text}" for text in summary.notices(view)]
     return "\n".join([*(part for part in parts if part), *notices, f"run folder: {one_line(folder, 400)}"])
 
 
-def _head(view: RunView, now: float) -> str:
-    value, whose = summary.best(view)
+def _components(view: RunView, picture: Picture | None) -> str:
+    """What was left out, between empty lines; '' where nothing is, or was."""
+    lines = component_lines(picture, summary.arrow(view)) if picture else []
+    notices = [f"! {text}" for text in notice_lines(picture)] if picture else []
+    return "\n".join(["", *lines, *notices, ""]) if lines or notices else ""
+
+
+def _head(view: RunView, picture: Picture | None, now: float) -> str:
     done, of = summary.progress(view)
     elapsed, left = summary.times(view, now)
     title = f"{summary.experiment_name(view)} {summary.run_id(view)}".strip()
@@ -51,7 +67,14 @@ def _head(view: RunView, now: float) -> str:
         *([f"compute saved {saved[0]} ({saved[1]})"] if saved else []),
         " ".join(summary.workers(view)),
     ]
-    return "\n".join([" · ".join(first), f"best {summary.metric_name(view)}: {value} ({whose})", "  ".join(second)])
+    return "\n".join([" · ".join(first), _result(view, picture), "  ".join(second)])
+
+
+def _result(view: RunView, picture: Picture | None) -> str:
+    if picture is not None:
+        return f"{summary.metric_name(view)}: {baseline_words(picture)} · {baseline_detail(picture)}"
+    value, whose = summary.best(view)
+    return f"best {summary.metric_name(view)}: {value} ({whose})"
 
 
 def _bar(view: RunView) -> str:
@@ -65,7 +88,7 @@ def _bar(view: RunView) -> str:
 
 
 def _table(view: RunView, columns: Columns, now: float) -> str:
-    rows = choose_rows(view, ROW_LIMIT)
+    rows = choose_rows(view, ABLATION_ROW_LIMIT if is_ablation(view) else ROW_LIMIT)
     if not rows.trials:
         return ""
     names = [one_line(name, NAME_LIMIT) for name in (*columns.varying, *columns.metrics)]
@@ -81,31 +104,20 @@ def _table(view: RunView, columns: Columns, now: float) -> str:
         "",
     ]
     body = [_cells(view, trial, columns, now) for trial in rows.trials]
-    lines = _aligned([head, *body], left_aligned=(1, 2, 3, len(head) - 1))
+    lines = aligned([head, *body], left_aligned=(1, 2, 3, len(head) - 1))
     return "\n".join([*lines, *([f"… and {rows.n_left_out:,} more"] if rows.n_left_out else [])])
 
 
 def _cells(view: RunView, trial: TrialView, columns: Columns, now: float) -> list[str]:
     return [
         summary.trial_label(trial),
-        "*" if trial is view.best else "",
+        "*" if trial is summary.best_trial(view) else "",
         trial.state.value,
-        NOTHING if trial.worker_id is None else f"w{trial.worker_id}",
+        summary.workers_of(trial),
         *(hparam(trial.hparams[name]) if name in trial.hparams else NOTHING for name in columns.varying),
         *(metric(trial.metrics.get(name)) for name in columns.metrics),
         *([NOTHING if trial.last_step is None else str(trial.last_step)] if view.n_steps else []),
         metric(trial.value),
         duration(trial.elapsed_s(now)),
         summary.error_line(trial, 80),
-    ]
-
-
-def _aligned(rows: Sequence[Sequence[str]], left_aligned: Sequence[int]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if column in left_aligned else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
     ]

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
+from lagom_magic.display.ablation import is_ablation
+from lagom_magic.display.ablation_message import AblationTelling
 from lagom_magic.display.viewmodel import run_head, trial_row, worker_rows
 from lagom_magic.display.wire import Message, wire_size, wire_text
 from lagom_magic.events.fold import RunView
@@ -22,6 +24,8 @@ LINE_CHARACTERS = 4_000
 #: What head, trials and lines share of a message's 64 KiB, and how much of it the head should take.
 _CONTENT_BYTES = 60 * 1024
 _HEAD_BYTES = 20 * 1024
+#: Of an ablation, and what stays for the first row and line beside it.
+_ABLATION_LIMIT_BYTES, _ROWS_BYTES = 20 * 1024, 18 * 1024
 #: Names of four bytes a character may make it larger; a row and a line still have to fit beside it.
 _HEAD_LIMIT_BYTES = 40 * 1024
 _WORKERS_LIMIT = 128
@@ -65,6 +69,7 @@ class Updates:
         self._seq = 0
         self._line = 0
         self._told: tuple[int, str] | None = None
+        self._ablation = AblationTelling(view)
 
     def sync(self, since: int, line: int) -> None:
         """Go back to what the page holds.
@@ -76,6 +81,7 @@ class Updates:
         self._seq = min(max(0, since), self._view.n_facts)
         self._line = self._lines.first if line < 0 else min(line, self._lines.n_lines)
         self._told = None
+        self._ablation.forget()
 
     @property
     def has_next(self) -> bool:
@@ -93,10 +99,12 @@ class Updates:
         head = self._head()
         text = wire_text(head)
         room_bytes = _CONTENT_BYTES - len(text.encode())
+        ablation = self._new_ablation(room_bytes)
+        room_bytes -= wire_size(ablation)
         lines = self._new_lines(room_bytes // 2)
         rows, seq = self._changed_trials(room_bytes - wire_size(lines))
         since, self._seq = self._seq, seq
-        is_news = rows or lines or self._told is None or self._told[1] != text
+        is_news = rows or lines or ablation or self._told is None or self._told[1] != text
         self._told = (seq, text)
         if not is_news:
             return None
@@ -111,7 +119,14 @@ class Updates:
             **head,
             "trials": rows,
             "lines": lines,
+            **({"ablation": ablation} if ablation else {}),
         }
+
+    def _new_ablation(self, left_bytes: int) -> dict[str, Any] | None:
+        """The components of an ablation when one of its trials has begun or ended; they leave room for rows."""
+        if not is_ablation(self._view):
+            return None
+        return self._ablation.news(min(_ABLATION_LIMIT_BYTES, left_bytes - _ROWS_BYTES))
 
     def _head(self) -> dict[str, Any]:
         """Run and workers; of very many workers only some, and of very large notices the last."""

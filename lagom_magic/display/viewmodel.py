@@ -50,7 +50,7 @@ def run_head(view: RunView) -> dict[str, Any]:
         "hparam_names": _names(view.hparam_columns),
         "counts": {state.value: n for state, n in view.counts.items()},
         "best_id": view.best_id,
-        "improvements": [[_short(item.elapsed_s), item.trial_id, number_to_json(item.value)] for item in improvements],
+        "improvements": [[short(item.elapsed_s), item.trial_id, number_to_json(item.value)] for item in improvements],
         "compute_saved": None if saved is None else [saved.n_steps_run, saved.n_steps_expected],
         "notices": [one_line(text, NOTICE_LIMIT) for text in view.notices[-NOTICES_LIMIT:]],
     }
@@ -64,13 +64,14 @@ def worker_rows(view: RunView, limit: int) -> list[dict[str, Any]]:
 
 def trial_row(trial: TrialView) -> dict[str, Any]:
     """A trial as its latest attempt stands: `id`, `changed_at` and `state`, and of the rest what there is."""
-    row = _filled(
+    row = filled(
         {
             "id": trial.id,
             "changed_at": trial.changed_at,
             "state": trial.state.value,
             "attempt": trial.attempt if trial.attempt > 1 else None,
             "worker_id": trial.worker_id,
+            "world_size": trial.world_size if trial.world_size > 1 else None,
             "budget": trial.budget,
             "started_at": _milliseconds(trial.started_at),
             "ended_at": _milliseconds(trial.ended_at),
@@ -82,11 +83,11 @@ def trial_row(trial: TrialView) -> dict[str, Any]:
             "n_files": len(trial.files) or None,
         }
     )
-    chosen = _filled(
+    chosen = filled(
         {
             "hparams": _hparams(trial.hparams),
-            "metrics": {one_line(name, NAME_LIMIT): _short(trial.metrics[name]) for name in _first(trial.metrics)},
-            "curve": [[step, _short(value)] for step, value in thinned(trial.series.points, CURVE_POINTS)],
+            "metrics": {one_line(name, NAME_LIMIT): short(trial.metrics[name]) for name in _first(trial.metrics)},
+            "curve": [[step, short(value)] for step, value in thinned(trial.series.points, CURVE_POINTS)],
         }
     )
     is_small = len(json.dumps(chosen)) <= ROW_LIMIT_BYTES
@@ -111,7 +112,7 @@ def _worker(worker: WorkerView) -> dict[str, Any]:
         "trial_id": worker.trial_id,
         "lost_reason": one_line(worker.lost_reason, NAME_LIMIT),
     }
-    return {**_filled(row), "is_alive": worker.is_alive}
+    return {**filled(row), "is_alive": worker.is_alive}
 
 
 def _error(trial: TrialView) -> dict[str, str] | None:
@@ -130,7 +131,7 @@ def _hparams(hparams: dict[str, Any]) -> dict[str, Any]:
 def _hparam(value: Any) -> Any:
     """Numbers shortened, texts cut, and what is too long for a table as the beginning of its JSON."""
     if isinstance(value, float):
-        return _short(value)
+        return short(value)
     if isinstance(value, str):
         return one_line(value, VALUE_LIMIT)
     if value is None or isinstance(value, bool):
@@ -142,7 +143,7 @@ def _hparam(value: Any) -> Any:
     return plain if len(text) <= VALUE_LIMIT and text.isprintable() else one_line(text, VALUE_LIMIT)
 
 
-def _short(value: float) -> float | str:
+def short(value: float) -> float | str:
     """The number with `DIGITS` significant digits."""
     if isinstance(value, int) or not math.isfinite(value):
         return number_to_json(value)
@@ -161,7 +162,8 @@ def _first(names: Any) -> list[str]:
     return list(names)[:NAMES_LIMIT]
 
 
-def _filled(row: dict[str, Any]) -> dict[str, Any]:
+def filled(row: dict[str, Any]) -> dict[str, Any]:
+    """The row without what is empty."""
     return {key: value for key, value in row.items() if value not in (None, "", [], {})}
 
 

@@ -30,6 +30,8 @@ _ASK_AHEAD_SHARE = 0.01
 class _Trial:
     hparams: HParams
     budget: int | None
+    #: Which of the run's seeds it has.
+    seed_id: int
     attempt: int = 1
     state: TrialState = TrialState.WAITING
     worker_id: int = 0
@@ -203,7 +205,9 @@ class DriverState:
         self._is_asking = False
         self._ask_cost_s = event.cost_s
         hparams = {**self._plan.fixed_hparams, **event.suggestion.hparams}
-        self.trials[event.trial_id] = _Trial(hparams, event.suggestion.budget, checkpoint=self._plan.checkpoint)
+        suggestion = event.suggestion
+        seed_id = event.trial_id if suggestion.seed_id is None else suggestion.seed_id
+        self.trials[event.trial_id] = _Trial(hparams, suggestion.budget, seed_id, checkpoint=self._plan.checkpoint)
         if self._ending:  # never started: it leaves no trace
             self.trials[event.trial_id].state = TrialState.STOPPED
             self._n_final += 1
@@ -550,7 +554,7 @@ class DriverState:
             self.n_gang_waits += 1
             seats = tuple(Seat(worker_id, self.slots[worker_id].host) for worker_id in worker_ids)
             trial.gang = Gang(seats, self._plan.averages_metrics)
-        seed = trial_seed(self._plan.seed, trial_id)
+        seed = trial_seed(self._plan.seed, trial.seed_id)
         result: list[Command] = []
         for rank, worker_id in enumerate(worker_ids):
             self.slots[worker_id].trial_id = trial_id
@@ -624,8 +628,8 @@ def _missing_files(due: set[tuple[int, int, str]]) -> str:
     return f"files that the run's end left on the workers: {shown}{more}."
 
 
-def trial_seed(run_seed: int | None, trial_id: int) -> int | None:
-    """The seed of one trial, in [0, 2**32), the same for every attempt; None when the run has none."""
+def trial_seed(run_seed: int | None, seed_id: int) -> int | None:
+    """One of a run's seeds, in [0, 2**32), the same for every attempt of a trial; None when the run has none."""
     if run_seed is None:
         return None
-    return int.from_bytes(hashlib.sha256(f"{run_seed}/{trial_id}".encode()).digest()[:4])
+    return int.from_bytes(hashlib.sha256(f"{run_seed}/{seed_id}".encode()).digest()[:4])

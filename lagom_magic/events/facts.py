@@ -89,7 +89,7 @@ class RunStarted(Fact):
     type: ClassVar[str] = "run_started"
     run_id: str
     experiment: str
-    kind: str  # hpo | train | run (ablate later)
+    kind: str  # hpo | ablate | train | run
     n_trials: int | None
     n_workers: int
     metric: str | None
@@ -178,6 +178,9 @@ class TrialEnded(Fact):
     files: tuple[str, ...] = ()
     #: What the function returned beyond numbers and files: key → repr.
     values: dict[str, str] = field(default_factory=dict)
+    #: In an ablation: parameters of the model that was made, and how its parts were left out, in words.
+    n_parameters: int | None = None
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +317,7 @@ def from_record(record: Mapping[str, Any]) -> Fact:
                 values["metric"] = number_from_json(values["metric"])
             if values.get("error") is not None:
                 values["error"] = TrialError(**values["error"])
-        for name in ("gpus", "warnings", "files", "hparam_names"):
+        for name in ("gpus", "warnings", "files", "hparam_names", "changes"):
             if name in values:
                 values[name] = tuple(values[name])
         return cls(**values)

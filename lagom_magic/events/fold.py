@@ -141,6 +141,7 @@ def _trial_ended(view: RunView, fact: TrialEnded, time: float) -> None:
     _change_state(view, trial, fact.state)
     _learn_metrics(view, trial, fact.metrics)
     trial.metric, trial.error, trial.warnings, trial.values = fact.metric, fact.error, fact.warnings, fact.values
+    trial.n_parameters, trial.changes = fact.n_parameters, fact.changes
     trial.ended_at, trial.duration_s = time, fact.duration_s
     view.ended_duration_s += fact.duration_s
     _release(view, trial, n_ended=1)

@@ -78,6 +78,9 @@ class TrialView:
     error: TrialError | None = None
     warnings: tuple[str, ...] = ()
     values: dict[str, str] = field(default_factory=dict)
+    #: In an ablation: see `TrialEnded`.
+    n_parameters: int | None = None
+    changes: tuple[str, ...] = ()
     #: Path below the trial's folder → bytes, of the files that have arrived.
     files: dict[str, int] = field(default_factory=dict)
     #: Why the attempt before this one was given up; '' for a first attempt.

@@ -16,6 +16,7 @@ from lagom_magic.spec.config import (
     PRUNERS,
     SAMPLER_ALIASES,
     SAMPLERS,
+    AblationConfig,
     BaseConfig,
     OptimizationConfig,
     TfDistributedConfig,
@@ -25,7 +26,17 @@ from lagom_magic.spec.framework import framework_of
 from lagom_magic.spec.inspection import GIVEN
 
 #: Fields that the config wants as numbers; what is none stays text, and the config says what is wrong with it.
-_NUMBERS = ("num_trials", "workers", "gpus_per_worker", "seed", "retries", "max_failures")
+_NUMBERS = (
+    "num_trials",
+    "workers",
+    "gpus_per_worker",
+    "seed",
+    "retries",
+    "max_failures",
+    "repeats",
+    "order",
+    "until_width",
+)
 _WORDS = {"optimizer": (*SAMPLERS, *SAMPLER_ALIASES), "pruner": PRUNERS}
 #: What the magic itself uses.
 _NOT_FIELDS = ("fn", "out", "detach", "ui", "maximize", "minimize", "set", "no_seed", "resume")
@@ -69,6 +80,8 @@ def build_config(
     match verb.name:
         case "hpo":
             return OptimizationConfig(**fields)
+        case "ablate":
+            return AblationConfig(**fields)
         case "train":
             return _distributed(fields, train_fn)
     return BaseConfig(**fields)

@@ -133,6 +133,14 @@ _DISTRIBUTED = (
     Option("--collective-timeout", "collective_timeout", "how long a rank may wait for the others (10m)", "TIME"),
 )
 
+_ABLATION = (
+    Option("--study", "ablation_study", "an AblationStudy: which features, layers …", "NAME", name_of="object"),
+    Option("--repeats", "repeats", "how often each variant runs, with other seeds (1)", "N"),
+    Option("--order", "order", "2 = pairs of components too (1)", "N", words=("1", "2")),
+    Option("--until-width", "until_width", "repeat on while an interval is wider", "W"),
+    Option("--trials", "num_trials", "how many trials at most (what the repeats need)", "N"),
+)
+
 _RESUME = Option("--resume", "resume", "go on from the last checkpoint of an earlier run", "RUN")
 _RESUME_LATER = replace(_RESUME, is_built=False)
 
@@ -151,6 +159,27 @@ VERBS: dict[str, Verb] = {
 
   %lagom hpo --fn train --space my_space --sampler tpe --minimize loss --set epochs=5""",
             topics=_HYPERPARAMETERS,
+            is_cell=True,
+        ),
+        Verb(
+            "ablate",
+            "leave parts of the cell's function, model and data out, one by one",
+            (*_ABLATION, *_COMMON, _RESUME_LATER),
+            examples="""\
+  %%lagom ablate --repeats 5 --maximize accuracy
+  from lagom_magic import Switch
+
+  def train(augment: Switch() = True, dropout: Switch(0.0) = 0.3, reporter=None):
+      ...
+      return {"accuracy": accuracy}
+
+  study = AblationStudy(dataset=frame, label_name="y", model=make_model)
+  study.features.include()                           # every column
+  study.model.layers.include("conv1", "conv2")       # study.model.layers.print_all() lists them
+  study.model.layers.include_groups(prefix="block1_")
+  %lagom ablate --fn train --study study --repeats 5 --order 2
+
+  lagom_run.ablation                                 # the table, as a DataFrame""",
             is_cell=True,
         ),
         Verb(
@@ -239,7 +268,6 @@ VERBS: dict[str, Verb] = {
 
 #: Promised verbs of later versions.
 LATER = (
-    "ablate",
     "attach",
     "resume",
     "rerun",

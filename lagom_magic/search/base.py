@@ -35,10 +35,12 @@ class Suggestion:
     Attributes:
         hparams: name → value, only the active ones of a conditional space.
         budget: steps that the trial may use, >= 1 (the rung's, under ASHA/Hyperband); None = no limit.
+        seed_id: which of the run's seeds it gets, >= 0; the same number, the same seed. None = one of its own.
     """
 
     hparams: HParams
     budget: int | None = None
+    seed_id: int | None = None
 
 
 class Sampler(ABC):

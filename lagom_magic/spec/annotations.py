@@ -16,7 +16,7 @@ from lagom_magic.errors import ConfigError
 from lagom_magic.spec.space import Domain
 from lagom_magic.spec.study import Switch
 
-_DOMAIN_TEXT = re.compile(r"\b(Float|Int|Categorical|Ordinal)\b")
+_DOMAIN_TEXT = re.compile(r"\b(Float|Int|Categorical|Ordinal|Switch)\b")
 
 
 def plain_function(train_fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -44,14 +44,14 @@ def declared_domains(train_fn: Callable[..., Any], parameters: Mapping[str, insp
     return found
 
 
-def declared_switches(train_fn: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]) -> list[str]:
-    """The arguments whose annotations say that an ablation turns them off."""
-    return [
-        name
+def declared_switches(train_fn: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]) -> dict[str, Switch]:
+    """The arguments whose annotations say that an ablation turns them off, with how."""
+    return {
+        name: part if isinstance(part, Switch) else Switch()
         for name, parameter in parameters.items()
         for part in _parts(_resolved(train_fn, name, parameter.annotation))
         if part is Switch or isinstance(part, Switch)
-    ]
+    }
 
 
 def _resolved(train_fn: Callable[..., Any], name: str, annotation: Any) -> Any:
@@ -68,7 +68,7 @@ def _resolved(train_fn: Callable[..., Any], name: str, annotation: Any) -> Any:
             return annotation
         raise ConfigError(
             f"The annotation of argument {name!r} cannot be read: {annotation} raised {type(error).__name__}: {error}. "
-            "Import its names in the notebook: from lagom_magic import Float, Int, Categorical, Ordinal."
+            "Import its names in the notebook: from lagom_magic import Float, Int, Categorical, Ordinal, Switch."
         ) from error
 
 

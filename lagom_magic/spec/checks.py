@@ -133,6 +133,12 @@ def metric_name(name: str, value: object) -> None:
         )
 
 
+def line(name: str, value: object, example: str) -> None:
+    """Checks that `value` is a text of one line, and not empty."""
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise wrong(name, value, "a name of one line", f"Write {example}.")
+
+
 def texts(name: str, value: object) -> tuple[str, ...]:
     """The words as a tuple; each is one line and not empty."""
     if isinstance(value, str) or not isinstance(value, (list, tuple, set, frozenset)):

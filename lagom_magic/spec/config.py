@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Self
@@ -213,11 +214,24 @@ class OptimizationConfig(BaseConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class AblationConfig(BaseConfig):
-    """A study of what each part of the training contributes; not in this version yet."""
+    """A study of what each part of a training contributes: one component is left out at a time.
+
+    Attributes:
+        ablation_study: which features and which parts of the model; None = the function's switches only.
+        ablator: "loco", leave one component out.
+        repeats: how often each variant runs, each time with another seed, the same for all variants, >= 1.
+        order: 2 = pairs of components are left out too.
+        until_width: repeats go on where the 95 % confidence interval of the difference to the baseline, of the metric
+            that counts, is wider than this, > 0; None = `repeats` are all.
+        num_trials: how many trials at most; None = as many as `repeats` need, and four times that with `until_width`.
+    """
 
     ablation_study: AblationStudy | None = None
     ablator: str = "loco"
     repeats: int = 1
+    order: int = 1
+    until_width: float | None = None
+    num_trials: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -227,6 +241,27 @@ class AblationConfig(BaseConfig):
             )
         checks.one_of("ablator", self.ablator, ("loco",))
         checks.whole_number("repeats", self.repeats, low=1, example=5)
+        if self.order not in (1, 2) or isinstance(self.order, bool):
+            raise checks.wrong("order", self.order, "1, or 2 for pairs", "Use order=2 (--order 2).")
+        if self.num_trials is not None:
+            checks.whole_number("num_trials", self.num_trials, low=1, example=50)
+        if self.until_width is not None:
+            self._check_width(self.until_width)
+        if self.seed is None:
+            raise ConfigError(
+                "an ablation compares variants under the same seeds, so it cannot be unseeded: drop seed=None "
+                "(--no-seed)."
+            )
+
+    def _check_width(self, width: object) -> None:
+        is_number = isinstance(width, (int, float)) and not isinstance(width, bool)
+        if not is_number or not math.isfinite(width) or width <= 0:  # type: ignore[arg-type, operator]
+            fix = f"Try {checks.assigned('until_width', 0.005)}."
+            raise checks.wrong("until_width", width, "a width of an interval, > 0", fix)
+        if self.repeats < 2:
+            raise ConfigError(
+                "until_width (--until-width) needs intervals to begin with: use repeats=3 (--repeats 3) or more."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,11 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lagom_magic.errors import ConfigError, nearest
+from lagom_magic.events.ablation import COMPONENT, REPEAT
 from lagom_magic.spec import checks
 from lagom_magic.spec.annotations import declared_domains, declared_switches, plain_function, strip_annotations
-from lagom_magic.spec.config import BaseConfig, OptimizationConfig
+from lagom_magic.spec.config import AblationConfig, BaseConfig, OptimizationConfig
 from lagom_magic.spec.processing import Processing, plan_processing
 from lagom_magic.spec.space import Domain, Searchspace
+from lagom_magic.spec.study import AblationStudy, Switch
+from lagom_magic.spec.variants import AblationPlan, plan_ablation
 
 #: Arguments that a run fills by itself.
 OURS = ("hparams", "reporter", "seed", "trial", "budget")
@@ -34,6 +37,7 @@ class FunctionPlan:
         wants: those of OURS that the function takes.
         hparam_names: hyperparameters, searched or fixed, that are passed by their own name.
         processing: makes further arguments of `fixed`, once, on the driver; None = there is no process_data.
+        ablation: what each trial leaves out; None = this is no ablation.
     """
 
     train_fn: Callable[..., Any]
@@ -43,6 +47,7 @@ class FunctionPlan:
     wants: tuple[str, ...]
     hparam_names: tuple[str, ...]
     processing: Processing | None = None
+    ablation: AblationPlan | None = None
 
     def payload(self) -> dict[str, Any]:
         """What a trial process needs to call the function."""
@@ -51,6 +56,7 @@ class FunctionPlan:
             "fixed": self.fixed,
             "wants": list(self.wants),
             "hparam_names": list(self.hparam_names),
+            "ablation": self.ablation,
         }
 
 
@@ -83,15 +89,20 @@ class _Inspection:
         if not self.is_search:
             self._record_defaults()
         processing = self._processing()
-        fixed, wants = self._given(processing), self._wants()
+        ablation = self._ablation()
+        fixed, wants = self._given(processing, ablation), self._wants()
         made = () if processing is None else processing.gives
+        left_out = () if ablation is None else ablation.takes
         hparams = [*space, *(name for name in self.fixed_hparams if name not in space)]
+        if ablation is not None:
+            values = (name for variant in ablation.variants.values() for name in variant.values)
+            hparams = list(dict.fromkeys([*hparams, *values]))
         if self._samples_freely():
             hparams += [name for name in self.parameters if name not in {*hparams, *fixed, *OURS, *GIVEN}]
         by_name = tuple(name for name in hparams if name in self.parameters or self.takes_any)
         self._check_conditional(space)
-        self._check_filled({*fixed, *made, *wants, *by_name})
-        return FunctionPlan(self.train_fn, space, fixed, self.fixed_hparams, wants, by_name, processing)
+        self._check_filled({*fixed, *made, *wants, *by_name, *left_out})
+        return FunctionPlan(self.train_fn, space, fixed, self.fixed_hparams, wants, by_name, processing, ablation)
 
     def _all_domains(self) -> Searchspace:
         declared = declared_domains(self.train_fn, self.parameters)
@@ -128,14 +139,14 @@ class _Inspection:
                     )
 
     def _check_switches(self) -> None:
-        """An ablation's marks would be passed over in a search, which is hardly what was meant."""
+        """A search would pass over an ablation's marks, which is hardly what was meant."""
         if not self.is_search:
             return
         for name in declared_switches(self.train_fn, self.parameters):
             if name not in self.domains and name not in self.fixed_hparams:
                 raise ConfigError(
-                    f"Argument {name!r} of {self.label} is a Switch, which is for %%lagom ablate: that is not there "
-                    f"yet. To search it write {name}: Categorical([True, False]); to fix it, --set {name}=True."
+                    f"Argument {name!r} of {self.label} is a Switch, which %%lagom ablate turns off. "
+                    f"To search it write {name}: Categorical([True, False]); to fix it, --set {name}=True."
                 )
 
     def _space(self) -> Searchspace:
@@ -174,11 +185,55 @@ class _Inspection:
         }
         return plan_processing(config.process_data, given, wanted, self.label)
 
-    def _given(self, processing: Processing | None) -> dict[str, Any]:
+    def _ablation(self) -> AblationPlan | None:
+        config = self.config
+        if not isinstance(config, AblationConfig):
+            return None
+        study = config.ablation_study or AblationStudy()
+        for name in (COMPONENT, REPEAT):
+            if name in self.fixed_hparams:
+                raise ConfigError(
+                    f"{name!r} is what an ablation calls a trial's {name}, so no hyperparameter can have that name. "
+                    "Rename the argument."
+                )
+        if config.process_data is not None and study.features.is_chosen:
+            raise ConfigError(
+                "process_data (--process-data) makes the data, so their features are not known before. Leave features "
+                "out in a generator: study.set_dataset_generator(make_data)."
+            )
+        given = {name: getattr(config, name) for name in GIVEN if getattr(config, name) is not None}
+        if config.process_data is not None:
+            given = {name: value for name, value in given.items() if name in ("model", "module")}
+        return plan_ablation(study, given, self.parameters, self._switches(), config.order, self.label)
+
+    def _switches(self) -> dict[str, Switch]:
+        """Those that are on in the baseline; one without a default is True there."""
+        found = {}
+        for name, switch in declared_switches(self.train_fn, self.parameters).items():
+            if name in OURS or name in GIVEN:
+                raise ConfigError(f"{name!r} is filled by lagom and cannot be a switch. Rename it.")
+            default = self.parameters[name].default
+            if name not in self.fixed_hparams and default is _P.empty:
+                self.fixed_hparams[name] = True
+            on = self.fixed_hparams.get(name, default)
+            if on is not switch.off and on != switch.off:
+                found[name] = switch
+            elif name not in self.fixed_hparams:
+                raise ConfigError(
+                    f"the switch {name!r} of {self.label} is off by default ({default!r}): there is nothing to leave "
+                    "out. Let the default be the value that it has when it is on, or say what off is: Switch(off=…)."
+                )
+        return found
+
+    def _given(self, processing: Processing | None, ablation: AblationPlan | None) -> dict[str, Any]:
         config = self.config
         processed = () if processing is None else processing.takes.values()
         model = config.model if config.model is not None else config.module
         values = {"model": model, "module": model} | {name: getattr(config, name) for name in GIVEN[2:]}
+        if ablation is not None:
+            if ablation.model is not None:
+                del values["model"], values["module"]
+            values = {name: value for name, value in values.items() if name not in ablation.data}
         fixed = {}
         for name, value in values.items():
             if value is None or name in processed:
@@ -223,6 +278,12 @@ class _Inspection:
             return
         name = missing[0]
         able = [*OURS, *GIVEN, *self.domains]
+        if name in ("model_function", "dataset_function"):
+            kind = name.removesuffix("_function")
+            raise ConfigError(
+                f"Nothing fills argument {name!r} of {self.label}: %%lagom ablate does, with the study's {kind}: "
+                f"AblationStudy({kind}=make_{kind})."
+            )
         raise ConfigError(
             f"Nothing fills argument {name!r} of {self.label}. Arguments are filled by name: "
             f"{', '.join(OURS)}; {', '.join(GIVEN)} from the options of these names; hyperparameters "

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lagom_magic.worker.distribution.base import Distribution
+from lagom_magic.worker.distribution.checkpoint_kinds import check_framework
 
 #: Of how many the worker keeps the files; the driver has the newest that came whole.
 _KEPT = 2
@@ -49,9 +50,17 @@ class Checkpoints:
                 os.unlink(old)
 
     def restore(self, objects: Mapping[str, Any]) -> dict[str, Any]:
-        """Brings the objects back to where the last attempt had them; the plain values, {} when it begins anew."""
+        """Brings the objects back to where the last attempt had them.
+
+        Returns:
+            The plain values; {} when it begins anew.
+
+        Raises:
+            ConfigError: another framework wrote the checkpoint.
+        """
         if self._restored is None:
             return {}
+        check_framework(self._restored, str(self._distribution.settings["framework"]))
         return dict(self._distribution.load_checkpoint(self._restored, objects))
 
 

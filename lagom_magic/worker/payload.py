@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lagom_magic.spec.variants import AblationPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +19,14 @@ class Payload:
         fixed: argument name → value, the same for every trial.
         wants: which of hparams, reporter, seed, trial and budget it takes.
         hparam_names: hyperparameters that are passed by their own name.
+        ablation: what each trial leaves out; None = this is no ablation.
     """
 
     train_fn: Callable[..., Any]
     fixed: dict[str, Any]
     wants: frozenset[str]
     hparam_names: tuple[str, ...]
+    ablation: AblationPlan | None = None
 
     @classmethod
     def load(cls, path: str) -> Payload:
@@ -31,7 +36,13 @@ class Payload:
         with open(path, "rb") as file:
             content = pickle.load(file)
         _show_in_tracebacks(content.get("sources", {}))
-        return cls(content["train_fn"], content["fixed"], frozenset(content["wants"]), tuple(content["hparam_names"]))
+        return cls(
+            content["train_fn"],
+            content["fixed"],
+            frozenset(content["wants"]),
+            tuple(content["hparam_names"]),
+            content.get("ablation"),
+        )
 
     def call(
         self,
@@ -44,7 +55,7 @@ class Payload:
         Args:
             hparams: every hyperparameter of the trial, searched and fixed.
             offered: argument name → how to make it; made only if wanted.
-            fixed: in place of `self.fixed`, where a distribution has adapted it.
+            fixed: in place of `self.fixed`, where a distribution or an ablation has adapted it.
         """
         named = {name: hparams[name] for name in self.hparam_names if name in hparams}
         wanted = {name: make() for name, make in offered.items() if name in self.wants}

@@ -15,8 +15,9 @@ import sys
 import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from types import FrameType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lagom_magic.errors import TrialPruned, TrialStopped
 from lagom_magic.events.facts import TrialEnded, TrialError, TrialState, to_record
@@ -37,6 +38,9 @@ from lagom_magic.worker.trial_folder import TrialFolder
 from lagom_magic.worker.trial_info import TrialInfo
 from lagom_magic.worker.workdir import Workdir
 from lagom_magic.worker.write_guard import WriteGuard
+
+if TYPE_CHECKING:
+    from lagom_magic.worker.ablation.ablation import Ablation
 
 #: Names the current trial's folder for `lagom_magic.tensorboard`, also in subprocesses.
 TRIAL_DIR_VARIABLE = "LAGOM_TRIAL_DIR"
@@ -69,6 +73,7 @@ class TrialProcess:
         #: How trials train with other workers; None = alone.
         self._distribution_settings: dict[str, Any] | None = begin.get("distribution")
         self._distribution: Distribution | None = None
+        self._ablation: Ablation | None = None
         self._has_saved_model = False
         # A framework may have to be set up before anything of the user's is imported.
         self._payload = self._load() if self._distribution_settings is None else None
@@ -112,6 +117,7 @@ class TrialProcess:
         outcome = self._outcome(start, folder)
         duration_s = time.perf_counter() - begun
         self._reporter = None
+        outcome |= self._ablated(outcome.get("warnings", ()))
         try:
             is_kept = self._distribution is not None and self._distribution.is_left_alone
             files, warning = folder.gather(self._workdir, start["rank"], keeps_all=is_kept)
@@ -137,6 +143,7 @@ class TrialProcess:
                 return {"state": _STATE_OF[type(given_up)]}
             except BaseException as why:  # of the framework, or of modules of the user's that bear a library's name
                 return {"state": TrialState.FAILED, "error": self._explain(why)}
+        if self._payload is None:
             self._payload = self._load()
         if isinstance(self._payload, TrialError):
             return {"state": TrialState.FAILED, "error": self._payload}
@@ -170,6 +177,20 @@ class TrialProcess:
             "values": result.values,
             "warnings": tuple(result.warnings),
         }
+
+    def _ablated(self, warnings: tuple[str, ...]) -> dict[str, Any]:
+        """What the trial did without, as fields of `TrialEnded`; forgets it."""
+        ablation, self._ablation = self._ablation, None
+        if ablation is None:
+            return {}
+        try:
+            return {"n_parameters": ablation.n_parameters, "changes": ablation.changes}
+        except Exception as error:  # a model of the user's may raise anything when its weights are counted
+            text = f"the model's parameters could not be counted: {type(error).__name__}: {error}"
+            return {"changes": ablation.changes, "warnings": (*warnings, text)}
+        finally:
+            ablation.close()
+            self._payload = None  # a function may have changed its data in place, and variants must begin alike
 
     def _meet_others(self, start: dict[str, Any], settings: dict[str, Any]) -> Distribution:
         """Becomes one rank of a training, when all others are ready too.
@@ -206,6 +227,11 @@ class TrialProcess:
 
     def _call(self, payload: Payload, start: dict[str, Any], reporter: Reporter, folder: TrialFolder) -> Any:
         hparams: dict[str, Any] = start["hparams"]
+        if payload.ablation is not None:
+            from lagom_magic.worker.ablation.ablation import Ablation
+
+            self._ablation = Ablation(payload.ablation, hparams, Path(folder.path, "data"))
+            hparams = self._ablation.hparams(hparams)
         offered = {
             "hparams": lambda: dict(hparams),
             "reporter": lambda: reporter,
@@ -223,6 +249,10 @@ class TrialProcess:
         }
         self._is_in_call = True
         try:
+            if self._ablation is not None:
+                returned = payload.call(hparams, offered, payload.fixed | self._ablation.arguments())
+                self._ablation.check_used()
+                return returned
             if self._distribution is None:
                 return payload.call(hparams, offered)
             checkpoints = Checkpoints(

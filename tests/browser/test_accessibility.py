@@ -5,30 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from accessibility import violations
 from jupyter_page import NotebookPage, open_server, write_notebook
 from live_cells import LOAD, quick, row_of, slow, view_of
-from playwright.sync_api import BrowserContext, Locator, expect
+from playwright.sync_api import BrowserContext, expect
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
-
-AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
-#: Without JupyterLab's own button of toolbars, which has an attribute that its role does not know.
-SCAN = """
-async element => {
-  const options = { resultTypes: ['violations'], iframes: false };
-  const { violations } = await axe.run({ include: element, exclude: 'jp-button' }, options);
-  return violations
-    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-    .flatMap(({ id, nodes }) => nodes.map(node => `${id}: ${node.html} ${node.failureSummary}`));
-}
-"""
-
-
-def violations(element: Locator) -> str:
-    """The serious and critical ones inside the element, to be read; '' when there are none."""
-    if not element.page.evaluate("() => 'axe' in window"):
-        element.page.add_script_tag(path=AXE)
-    return "\n".join(element.evaluate(SCAN))
 
 
 def test_live_and_finished_views_and_the_side_bar_have_no_serious_violation(notebook_page: NotebookPage) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -110,6 +111,12 @@ def test_the_saved_model_is_a_plain_state_dict(tmp_path: Path, strategy: str) ->
     Mlp().load_state_dict(state)
 
 
+class OfKeras:
+    """Is of that package by its name."""
+
+    __module__ = "keras.src.models.sequential"
+
+
 class Sparse(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -129,6 +136,7 @@ class Frozen(nn.Linear):
         ({"module": nn.ReLU}, {}, "ReLU has no parameters to train"),
         ({"module": Frozen}, {}, "Frozen has no parameters to train"),
         ({"module": lambda: 3}, {}, "returned a int, not a torch.nn.Module"),
+        ({"module": OfKeras}, {}, "returned a OfKeras, .* use --strategy mirrored"),
         ({"module": lambda: nn.LazyLinear(2)}, {}, "lazy parameters"),
         ({"module": Sparse}, {}, "sparse=True"),
         ({"module": lambda: nn.ModuleList([nn.Linear(2, 2)])}, {"strategy": "fsdp"}, "cannot be sharded"),
@@ -171,6 +179,14 @@ def test_bf16_computes_in_bf16_and_keeps_everything_else_in_float32(strategy: st
             assert twin(torch.ones(2, 6)).dtype == torch.float32
 
 
+def test_batch_normalisation_is_sharded_in_bf16_too() -> None:
+    with rank(train, {"module": Normalised}, strategy="fsdp", mixed_precision="bf16") as (_, own):
+        model = own["module"]()
+        result = fit(model, DataLoader(rows(), batch_size=16))
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert all(np.isfinite(value).all() for value in result["weights"].values())
+
+
 class Numbers(IterableDataset[float]):
     lagom_share = (0, 1)
 
@@ -207,6 +223,24 @@ def test_a_function_that_trains_without_a_loader_is_told() -> None:
 
     with pytest.warns(UserWarning, match="no DataLoader"), rank(by_hand, {"module": Mlp}) as (_, own):
         by_hand(**own)
+
+
+def distributing(module: Any) -> None:
+    """Is only looked at."""
+    dist.init_process_group("gloo")
+
+
+def test_settings_that_a_function_overrules_by_distributing_itself_are_named() -> None:
+    given = {"module": Mlp}
+    warning = r"--strategy and --mixed-precision had no effect: .* \(torch.distributed.init_process_group\)"
+    with (
+        pytest.warns(UserWarning, match=warning) as caught,
+        rank(distributing, given, strategy="fsdp", mixed_precision="bf16") as (_, own),
+    ):
+        assert own == given
+    assert [record.filename for record in caught] == ["%%lagom train"]
+    with rank(distributing, given, strategy="auto", mixed_precision=None) as (ranks, _):
+        assert ranks.is_left_alone
 
 
 def test_torch_compile_takes_the_model() -> None:

@@ -37,7 +37,7 @@ def words(line: str) -> list[str] | None:
     ("line", "expected"),
     [
         ("%lagom s", ["status", "show", "stop", "spark"]),
-        ("%%lagom ", ["hpo", "train", "run"]),
+        ("%%lagom ", ["hpo", "ablate", "train", "run"]),
         ("%%lagom hpo --tr", ["--trials", "--train-set", "--trial-timeout"]),
         ("%%lagom hpo --trials 3 --tr", ["--train-set", "--trial-timeout"]),
         ("%%lagom hpo --tag a --ta", ["--tag"]),

@@ -204,6 +204,7 @@ def test_lagom_alone_lists_the_verbs_of_this_version(notebook: Notebook, capsys:
     listed = re.findall(r"^ +%%?lagom (\w+)", capsys.readouterr().out, re.MULTILINE)
     assert listed == [
         "hpo",
+        "ablate",
         "train",
         "run",
         "status",

@@ -66,16 +66,19 @@ def test_every_option_of_this_version_is_in_the_help(verb: object) -> None:
             "hpo --ui htm",
             "UsageError: %%lagom hpo: --ui is 'htm'; allowed: auto, widget, html, text. Did you mean html?",
         ),
-        ("hpoo --trials 3", "UsageError: %%lagom: unknown verb 'hpoo'; known: hpo, train, run. Did you mean hpo?"),
-        ("", "UsageError: %%lagom: which verb? known: hpo, train, run."),
+        (
+            "hpoo --trials 3",
+            "UsageError: %%lagom: unknown verb 'hpoo'; known: hpo, ablate, train, run. Did you mean hpo?",
+        ),
+        ("", "UsageError: %%lagom: which verb? known: hpo, ablate, train, run."),
         (
             "status",
-            "UsageError: %%lagom status: a cell runs with hpo, train or run. Use %lagom status on a line.",
+            "UsageError: %%lagom status: a cell runs with hpo, ablate, train or run. Use %lagom status on a line.",
         ),
         (
-            "ablate --workers 2",
-            "NotThereYetError: `%lagom ablate` is not there yet. There are: hpo, train, run, status, runs, show, stop, "
-            "prune, retry, best, board, spark, config.",
+            "compare a b",
+            "NotThereYetError: `%lagom compare` is not there yet. There are: hpo, ablate, train, run, status, runs, "
+            "show, stop, prune, retry, best, board, spark, config.",
         ),
     ],
 )

@@ -45,7 +45,7 @@ def test_a_domain_in_text_that_cannot_be_read_says_why() -> None:
         domains_of(namespace["train"])
     assert str(caught.value) == (
         "The annotation of argument 'lr' cannot be read: Float(0, 1) raised NameError: name 'Float' is not defined. "
-        "Import its names in the notebook: from lagom_magic import Float, Int, Categorical, Ordinal."
+        "Import its names in the notebook: from lagom_magic import Float, Int, Categorical, Ordinal, Switch."
     )
 
 

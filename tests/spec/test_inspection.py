@@ -105,7 +105,7 @@ def test_a_switch_is_refused_in_a_search_with_what_to_write() -> None:
     def as_class(lr: Float(0, 1), augment: Switch = True) -> None: ...  # type: ignore[valid-type]
 
     assert complaint(fit) == (
-        "Argument 'augment' of fit() is a Switch, which is for %%lagom ablate: that is not there yet. "
+        "Argument 'augment' of fit() is a Switch, which %%lagom ablate turns off. "
         "To search it write augment: Categorical([True, False]); to fix it, --set augment=True."
     )
     assert "Argument 'augment' of as_class() is a Switch" in complaint(as_class)

@@ -112,10 +112,10 @@ export function progressText(run: IRunInfo): string {
   return run.n_trials === null ? String(run.n_done) : `${run.n_done}/${run.n_trials}`;
 }
 
-/** What the status bar says of a live run: 'lagom 12/30 · best 0.97'. */
+/** What the status bar says of a live run: 'lagom 12/30 · best 0.97'; the trials of an ablation do not compete. */
 export function statusText(run: IRunInfo, trans: TranslationBundle): string {
   const progress = progressText(run);
-  return run.best_val === null
+  return run.best_val === null || run.kind === 'ablate'
     ? trans.__('lagom %1', progress)
     : trans.__('lagom %1 · best %2', progress, formatMetric(run.best_val));
 }

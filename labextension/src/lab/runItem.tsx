@@ -79,6 +79,9 @@ export function RunItem({ run, isCurrent, onFocus, onCommand, trans, language, n
 }
 
 function Best({ run, trans }: Pick<IRunItemProps, 'run' | 'trans'>): VNode {
+  if (run.kind === 'ablate') {
+    return <span>{run.metric === null ? trans.__('ablation') : trans.__('ablation by %1', run.metric)}</span>;
+  }
   if (run.best_val === null) {
     return <span>{run.is_live ? trans.__('no result yet') : trans.__('no result')}</span>;
   }

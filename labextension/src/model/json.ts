@@ -26,6 +26,12 @@ export function numberOrNull(value: unknown): number | null {
   return typeof value === 'number' ? value : null;
 }
 
+/** A number as it travels: itself, or the name of one that JSON lacks; null for anything else. */
+export function parseNumber(value: unknown): number | null {
+  if (typeof value === 'number') return value;
+  return value === 'nan' ? NaN : value === 'inf' ? Infinity : value === '-inf' ? -Infinity : null;
+}
+
 export function countOf(value: unknown, fallback = 0): number {
   return typeof value === 'number' && Number.isFinite(value) ? value : fallback;
 }

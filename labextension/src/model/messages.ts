@@ -3,14 +3,26 @@
  *
  * Fields keep their Python spelling. What Python leaves out because it is empty is filled in.
  */
-import { arrayOf, countOf, isRecord, numberOrNull, recordOf, textOf, textOrNull, textsOf } from './json';
+import { parseAblation } from './ablation';
+import type { IAblation } from './ablation';
+import {
+  arrayOf,
+  countOf,
+  isRecord,
+  numberOrNull,
+  parseNumber,
+  recordOf,
+  textOf,
+  textOrNull,
+  textsOf
+} from './json';
 import type { JsonRecord } from './json';
+import { RUN_STATES, TRIAL_STATES } from './states';
+import type { RunState, TrialState } from './states';
 
-export const TRIAL_STATES = ['COMPLETE', 'PRUNED', 'FAILED', 'STOPPED', 'RUNNING', 'WAITING'] as const;
-export type TrialState = (typeof TRIAL_STATES)[number];
-
-export const RUN_STATES = ['STARTING', 'RUNNING', 'COMPLETE', 'STOPPED', 'FAILED'] as const;
-export type RunState = (typeof RUN_STATES)[number];
+export { parseNumber } from './json';
+export { RUN_STATES, TRIAL_STATES } from './states';
+export type { RunState, TrialState } from './states';
 
 /** JSON has no nan and no infinities: they travel as their names, and are numbers again here. */
 export type Metrics = Readonly<Record<string, number>>;
@@ -61,6 +73,8 @@ export interface ITrial {
   readonly attempt: number;
   readonly state: TrialState;
   readonly worker_id: number | null;
+  /** How many workers run it together; `worker_id` has rank 0. */
+  readonly world_size: number;
   readonly hparams: HParams;
   readonly budget: number | null;
   /** Seconds since the epoch. */
@@ -97,6 +111,8 @@ export interface IUpdate {
   readonly workers: readonly IWorker[];
   readonly trials: readonly ITrial[];
   readonly lines: ILines | null;
+  /** null: as before. */
+  readonly ablation: IAblation | null;
 }
 
 export type Reply =
@@ -142,12 +158,6 @@ export function parseIncoming(data: unknown): Incoming | null {
   }
 }
 
-/** A number as it travels: itself, or the name of one that JSON lacks; null for anything else. */
-export function parseNumber(value: unknown): number | null {
-  if (typeof value === 'number') return value;
-  return value === 'nan' ? NaN : value === 'inf' ? Infinity : value === '-inf' ? -Infinity : null;
-}
-
 export function parsePoints(value: unknown): Point[] {
   const points: Point[] = [];
   for (const item of arrayOf(value)) {
@@ -183,7 +193,8 @@ function parseUpdate(data: JsonRecord): IUpdate {
     run: parseRun(recordOf(data.run)),
     workers: arrayOf(data.workers).filter(isRecord).map(parseWorker),
     trials: arrayOf(data.trials).filter(isRecord).map(parseTrial),
-    lines: isRecord(data.lines) ? parseLines(data.lines) : null
+    lines: isRecord(data.lines) ? parseLines(data.lines) : null,
+    ablation: isRecord(data.ablation) ? parseAblation(data.ablation) : null
   };
 }
 
@@ -251,6 +262,7 @@ function parseTrial(data: JsonRecord): ITrial {
     attempt: countOf(data.attempt, 1),
     state: TRIAL_STATES.find(state => state === data.state) ?? 'WAITING',
     worker_id: numberOrNull(data.worker_id),
+    world_size: countOf(data.world_size, 1),
     hparams: recordOf(data.hparams),
     budget: numberOrNull(data.budget),
     started_at: numberOrNull(data.started_at),

@@ -3,6 +3,7 @@
  *
  * Used by the session, which feeds it, and by every view of the run in the page.
  */
+import type { IAblation } from './ablation';
 import { LineRing } from './lineRing';
 import type { IRun, ITrial, IUpdate, IWorker } from './messages';
 
@@ -50,6 +51,11 @@ export class RunModel {
     return this._trials;
   }
 
+  /** null in a run that is none, and before its first trial. */
+  get ablation(): IAblation | null {
+    return this._ablation;
+  }
+
   get lines(): LineRing {
     return this._lines;
   }
@@ -91,6 +97,7 @@ export class RunModel {
     if (!isLate) {
       this._run = update.run;
       this._workers = update.workers;
+      this._ablation = update.ablation ?? this._ablation;
       this._hasMore = update.has_more;
       this._number = update.number;
       if (update.time !== null) this._clockOffsetS = update.time - receivedAtS;
@@ -136,6 +143,7 @@ export class RunModel {
 
   private _run: IRun | null = null;
   private _workers: readonly IWorker[] = [];
+  private _ablation: IAblation | null = null;
   private readonly _trials = new Map<number, ITrial>();
   private readonly _lines = new LineRing();
   private _number: number | null = null;

@@ -5,7 +5,7 @@ import { useView } from './context';
 import { useControl } from './control';
 import { CopyHparams } from './CopyHparams';
 import { oneLine } from './format';
-import { NAME_LIMIT, RUN_ICONS, isFinalRun, runStateWords } from './words';
+import { NAME_LIMIT, RUN_ICONS, isAblation, isFinalRun, runStateWords } from './words';
 import type { IRun, ITrial } from '../model/messages';
 
 export function Header({ run, best }: { run: IRun; best: ITrial | null }) {
@@ -23,12 +23,14 @@ export function Header({ run, best }: { run: IRun; best: ITrial | null }) {
       </span>
       <span class="lagom-Head-id">{run.run_id === null ? '' : oneLine(run.run_id, NAME_LIMIT)}</span>
       <BoardButton />
-      <CopyHparams
-        trial={best}
-        className="lagom-Button"
-        label={t.__('Copy best')}
-        title={t.__('Copy the best hyperparameters as a Python dict')}
-      />
+      {!isAblation(run) && (
+        <CopyHparams
+          trial={best}
+          className="lagom-Button"
+          label={t.__('Copy best')}
+          title={t.__('Copy the best hyperparameters as a Python dict')}
+        />
+      )}
       {!isFinalRun(run.state) && <StopButton />}
     </div>
   );

@@ -1,7 +1,7 @@
 /** What a person should know: lost workers, retries, why the run ended. */
 import { useView } from './context';
 import { oneLine } from './format';
-import { errorWords } from './words';
+import { errorWords, isAblation } from './words';
 import type { IRun, ITrial } from '../model/messages';
 
 const NOTICE_LIMIT = 4;
@@ -10,30 +10,31 @@ export interface INoticesProps {
   run: IRun;
   /** What to say of the connection; '' when there is nothing. */
   connection: string;
-  /** The trial that failed first. */
-  failed: ITrial | null;
+  /** The trials that failed and are told of nowhere else, the first one first. */
+  failed: readonly ITrial[];
   onOpen: (trial_id: number) => void;
 }
 
 export function Notices({ run, connection, failed, onOpen }: INoticesProps) {
   const { t } = useView();
+  const first = failed.find(trial => trial.error !== null);
   const texts = run.notices.slice(-NOTICE_LIMIT);
   const nEarlier = run.notices.length - texts.length;
-  if (texts.length === 0 && run.state_reason === '' && connection === '' && failed === null) return null;
+  if (texts.length === 0 && run.state_reason === '' && connection === '' && first === undefined) return null;
   return (
     <ul class="lagom-Notices">
       {connection !== '' && <li>{connection}</li>}
       {run.state_reason !== '' && (
         <li class={run.state === 'FAILED' ? 'lagom-state-failed' : ''}>{oneLine(run.state_reason, 400)}</li>
       )}
-      {failed?.error && (
+      {first?.error && (
         <li class="lagom-state-failed">
-          <button type="button" class="lagom-Link" onClick={() => onOpen(failed.id)}>
+          <button type="button" class="lagom-Link" onClick={() => onOpen(first.id)}>
             {t._n(
               '%1 trial failed: %2',
               '%1 trials failed; the first: %2',
-              Math.max(1, run.counts.FAILED),
-              errorWords(t, failed.error)
+              failed.length,
+              errorWords(t, first.error)
             )}
           </button>
         </li>
@@ -50,15 +51,17 @@ export function Notices({ run, connection, failed, onOpen }: INoticesProps) {
   );
 }
 
-/** The failed trial that ended before all others. */
-export function firstFailed(trials: readonly ITrial[]): ITrial | null {
-  let first: ITrial | null = null;
-  for (const trial of trials) {
-    if (trial.state !== 'FAILED' || trial.error === null) continue;
-    const endedAt = trial.ended_at ?? Infinity;
-    const firstEndedAt = first?.ended_at ?? Infinity;
-    if (first === null || endedAt < firstEndedAt || (endedAt === firstEndedAt && trial.id < first.id))
-      first = trial;
-  }
-  return first;
+/**
+ * The trials that failed, in the order in which they ended. In an ablation without those of components that always
+ * fail: these have rows that say why.
+ */
+export function failedTrials(run: IRun, trials: readonly ITrial[]): ITrial[] {
+  const failed = trials.filter(trial => trial.state === 'FAILED');
+  const endedAt = (trial: ITrial) => trial.ended_at ?? Infinity;
+  failed.sort((a, b) => (endedAt(a) === endedAt(b) ? a.id - b.id : endedAt(a) - endedAt(b)));
+  if (failed.length === 0 || !isAblation(run)) return failed;
+  const complete = new Set(
+    trials.filter(trial => trial.state === 'COMPLETE').map(trial => trial.hparams.component)
+  );
+  return failed.filter(trial => complete.has(trial.hparams.component));
 }

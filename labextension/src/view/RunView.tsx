@@ -1,23 +1,24 @@
 /** The view of one run: what `mount` puts into the page. Holds what a person has chosen; the run itself is the model's. */
 import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks';
 
+import { Ablation } from './Ablation';
 import { BestSoFar } from './BestSoFar';
 import { columnsOf, defaultSorting } from './columns';
 import type { ISorting } from './columns';
 import { ViewProvider, useView } from './context';
 import type { IRunViewOptions, IViewContext } from './context';
 import { Curves } from './Curves';
-import { oneLine } from './format';
+import { formatCount, oneLine } from './format';
 import { Header } from './Header';
 import { useCalm, useNow, useRevision } from './hooks';
 import { Importance, TRIALS_FOR_IMPORTANCE } from './Importance';
 import { LogPane } from './LogPane';
-import { Notices, firstFailed } from './Notices';
+import { Notices, failedTrials } from './Notices';
 import { Parallel } from './Parallel';
 import { ProgressBar, Tiles } from './Tiles';
 import { TrialPanel } from './TrialPanel';
 import { TrialTable } from './TrialTable';
-import { isFinalRun, settingsWords, summaryWords } from './words';
+import { isAblation, isFinalRun, settingsWords, summaryWords } from './words';
 import { ENGLISH } from '../i18n';
 import type { ITranslator } from '../i18n';
 import type { IRun } from '../model/messages';
@@ -28,6 +29,8 @@ const SUMMARY_INTERVAL_MS = 10_000;
 /** Charts of a living run with more trials than these are drawn at most once in this time. */
 const CHART_TRIALS = 200;
 const CHART_INTERVAL_MS = 1_000;
+/** An ablation of more trials shows them folded: its components are what is to be seen. */
+const UNFOLDED_TRIALS = 12;
 
 export function RunView(options: IRunViewOptions) {
   const { session, translator, folder, openBoard, control } = options;
@@ -67,28 +70,34 @@ interface IContentProps {
   connection: ConnectionState;
 }
 
-function Content({ run, revision, context, connection }: IContentProps) {
+function Content({ run: told, revision, context, connection }: IContentProps) {
   const { t, session, folder } = context;
   const { model } = session;
+  // The trials of an ablation do not compete: none is the best.
+  const run = useMemo(() => (isAblation(told) ? { ...told, best_id: null } : told), [told]);
+  const { ablation } = model;
   const isOver = isFinalRun(run.state);
   const now = useNow(!isOver) + model.clockOffsetS;
   const [sorting, setSorting] = useState<ISorting | null>(null);
   const [filter, setFilter] = useState('');
   const [pickedId, setPickedId] = useState<number | null>(null);
   const [hoveredId, setHoveredId] = useState<number | null>(null);
+  /** What a person wants of trials that can be folded; null before that. */
+  const [areTrialsOpen, setTrialsOpen] = useState<boolean | null>(null);
   const [logTrialId, setLogTrialId] = useState<number | null>(null);
   const root = useRef<HTMLDivElement>(null);
   const trials = useMemo(() => [...model.trials.values()], [model, revision]);
   const best = run.best_id === null ? null : (model.trials.get(run.best_id) ?? null);
   const picked = pickedId === null ? null : (model.trials.get(pickedId) ?? null);
   const columns = useMemo(() => columnsOf(t, run, trials), [t, run, trials]);
-  const failed = useMemo(() => firstFailed(trials), [trials]);
+  const failed = useMemo(() => failedTrials(run, trials), [run, trials]);
   // What was hovered may be gone with what is opened in its place.
   const open = useCallback((trial_id: number) => {
     setPickedId(trial_id);
     setHoveredId(null);
+    setTrialsOpen(true);
   }, []);
-  const summary = useCalm(summaryWords(t, run, best), SUMMARY_INTERVAL_MS);
+  const summary = useCalm(summaryWords(t, run, best, ablation), SUMMARY_INTERVAL_MS);
   const picture = useMemo(
     () => ({ run, trials, now, names: columns.varying }),
     [run, trials, columns, Math.floor(now)]
@@ -106,7 +115,7 @@ function Content({ run, revision, context, connection }: IContentProps) {
           onHover={setHoveredId}
           onOpen={open}
         />
-        {charted.run.improvements.length > 0 && (
+        {charted.run.improvements.length > 0 && !isAblation(charted.run) && (
           <BestSoFar
             run={charted.run}
             trials={charted.trials}
@@ -131,6 +140,12 @@ function Content({ run, revision, context, connection }: IContentProps) {
     ),
     [charted, pickedId, hoveredId]
   );
+  const isFolding = isAblation(run) && trials.length > 0;
+  const isFolded = isFolding && !(areTrialsOpen ?? (run.n_trials ?? Infinity) <= UNFOLDED_TRIALS);
+  const showTrialsOf = (component: string) => {
+    setFilter(`component="${component}"`);
+    setTrialsOpen(true);
+  };
   const close = () => {
     setPickedId(null);
     root.current
@@ -147,14 +162,34 @@ function Content({ run, revision, context, connection }: IContentProps) {
       <Tiles
         run={run}
         best={best}
+        ablation={ablation}
         trials={model.trials}
         workers={model.workers}
         now={now}
-        onFilter={text => setFilter(old => (old === text ? '' : text))}
+        onFilter={text => {
+          setFilter(old => (old === text ? '' : text));
+          setTrialsOpen(true);
+        }}
         onOpen={open}
       />
       <Notices run={run} connection={connectionWords(t, connection, isOver)} failed={failed} onOpen={open} />
-      {trials.length === 0 ? (
+      {isAblation(run) && ablation !== null && (
+        <Ablation run={run} ablation={ablation} onTrials={showTrialsOf} />
+      )}
+      {isFolding && (
+        <button
+          type="button"
+          class="lagom-Fold"
+          aria-expanded={!isFolded}
+          onClick={() => setTrialsOpen(isFolded)}
+        >
+          <span aria-hidden="true" class="lagom-Icon">
+            {isFolded ? '▸' : '▾'}
+          </span>
+          {t._n('%2 trial', '%2 trials', trials.length, formatCount(trials.length))}
+        </button>
+      )}
+      {isFolded ? null : trials.length === 0 ? (
         <div class="lagom-Columns lagom-mod-single">
           {isOver ? (
             <p class="lagom-Empty">{t.__('No trial has started.')}</p>
@@ -193,7 +228,7 @@ function Content({ run, revision, context, connection }: IContentProps) {
           </div>
         </div>
       )}
-      {run.counts.COMPLETE >= TRIALS_FOR_IMPORTANCE && columns.varying.length > 0 && (
+      {run.counts.COMPLETE >= TRIALS_FOR_IMPORTANCE && !isAblation(run) && columns.varying.length > 0 && (
         <div class="lagom-Space">
           {parallel}
           <Importance nComplete={run.counts.COMPLETE} />

@@ -1,12 +1,14 @@
 /** The run in a thin bar and five numbers. */
 import type { ComponentChildren } from 'preact';
 
+import { baselineDetail, baselineWords } from './ablationWords';
 import { useView } from './context';
 import { formatCount, formatMetric } from './format';
 import {
   bestWords,
   countedStates,
   directionArrow,
+  isAblation,
   isFinalTrial,
   metricName,
   nDone,
@@ -15,6 +17,7 @@ import {
   timeWords,
   workerWords
 } from './words';
+import type { IAblation } from '../model/ablation';
 import type { IRun, ITrial, IWorker } from '../model/messages';
 
 export function ProgressBar({ run }: { run: IRun }) {
@@ -47,6 +50,7 @@ export function ProgressBar({ run }: { run: IRun }) {
 export interface ITilesProps {
   run: IRun;
   best: ITrial | null;
+  ablation: IAblation | null;
   trials: ReadonlyMap<number, ITrial>;
   workers: readonly IWorker[];
   /** Seconds since the epoch, by the run's clock. */
@@ -55,24 +59,25 @@ export interface ITilesProps {
   onOpen: (trial_id: number) => void;
 }
 
-export function Tiles({ run, best, trials, workers, now, onFilter, onOpen }: ITilesProps) {
+export function Tiles({ run, best, ablation, trials, workers, now, onFilter, onOpen }: ITilesProps) {
   const { t } = useView();
   const [elapsed, left] = timeWords(t, run, trials.values(), now);
   const saved = savedWords(t, run);
+  const result = isAblation(run) ? baselineDetail(t, ablation) : bestWords(t, run, best);
   const [busy, busyOf] = workerWords(t, run, workers);
   return (
     <div class="lagom-Tiles">
       <Tile
-        value={formatMetric(best?.value ?? null)}
+        value={isAblation(run) ? baselineWords(ablation) : formatMetric(best?.value ?? null)}
         unit={metricName(t, run)}
         mark={directionArrow(run)}
-        title={bestWords(t, run, best)}
+        title={result}
       >
         {best === null ? (
-          bestWords(t, run, best)
+          <span class="lagom-Tile-lines">{result}</span>
         ) : (
           <button type="button" class="lagom-Link" onClick={() => onOpen(best.id)}>
-            <span class="lagom-Tile-lines">{bestWords(t, run, best)}</span>
+            <span class="lagom-Tile-lines">{result}</span>
           </button>
         )}
       </Tile>

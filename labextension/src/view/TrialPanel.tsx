@@ -16,10 +16,12 @@ import {
   TRIAL_ICONS,
   errorKind,
   isFinalRun,
+  ranksOf,
   requeueWords,
   trialElapsedS,
   trialLabel,
-  trialStateWord
+  trialStateWord,
+  workersOf
 } from './words';
 import type { ControlAction, IRun, ITrial } from '../model/messages';
 
@@ -42,7 +44,9 @@ export function TrialPanel({ run, trial, now, onClose, onPrints }: ITrialPanelPr
   const hparams = details.value?.hparams ?? trial.hparams;
   const elapsed_s = trialElapsedS(trial, now);
   const facts = [
-    trial.worker_id === null ? '' : t.__('worker %1', `w${trial.worker_id}`),
+    trial.worker_id === null || trial.world_size > 1 ? '' : t.__('worker %1', `w${trial.worker_id}`),
+    trial.world_size > 1 ? workersOf(t, trial) : '',
+    ranksOf(t, trial),
     trial.attempt > 1 ? t.__('attempt %1', String(trial.attempt)) : '',
     trial.step === null ? '' : t.__('step %1', formatNumber(trial.step)),
     elapsed_s === null ? '' : formatDuration(elapsed_s)

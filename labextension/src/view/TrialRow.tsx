@@ -86,7 +86,7 @@ export const TrialRow = memo(function TrialRow({
             key={column.key}
             class={`${column.isText ? 'lagom-mod-text' : ''}${fixed}`}
             style={style}
-            title={text.length > 16 ? text : undefined}
+            title={column.hint?.(trial) || (text.length > 16 ? text : undefined)}
           >
             {text}
           </td>

@@ -1,7 +1,17 @@
 /** Which columns the trial table has, how a trial is written there, and how trials are ordered. Pure. */
 import { formatDuration, formatHparam, formatMetric, formatNumber, oneLine, NOTHING } from './format';
 import { compareTexts } from './ranges';
-import { directionArrow, errorKind, metricName, trialElapsedS, trialLabel, trialStateWord } from './words';
+import {
+  directionArrow,
+  errorKind,
+  isAblation,
+  metricName,
+  ranksOf,
+  trialElapsedS,
+  trialLabel,
+  trialStateWord,
+  workersOf
+} from './words';
 import type { IRun, ITrial } from '../model/messages';
 import { TRIAL_STATES } from '../model/messages';
 import type { ITranslator } from '../i18n';
@@ -12,6 +22,8 @@ export interface IColumn {
   /** Text stands left, numbers right. */
   readonly isText: boolean;
   readonly text: (trial: ITrial, now: number) => string;
+  /** More than there is room for, where the pointer rests. */
+  readonly hint?: (trial: ITrial) => string;
   /** What is compared when sorting; null and nan come last either way. null: the column cannot be sorted. */
   readonly sortValue: ((trial: ITrial, now: number) => number | string | null) | null;
 }
@@ -32,8 +44,9 @@ export interface ISorting {
   readonly isDescending: boolean;
 }
 
-/** The metric's best first. */
+/** The metric's best first; in their order where trials do not compete. */
 export function defaultSorting(run: IRun | null): ISorting {
+  if (run !== null && isAblation(run)) return { key: 'id', isDescending: false };
   return { key: 'value', isDescending: run?.direction !== 'min' };
 }
 
@@ -94,7 +107,8 @@ export function columnsOf(t: ITranslator, run: IRun, trials: readonly ITrial[]):
       key: 'worker',
       title: t._n('worker', 'workers', 1),
       isText: true,
-      text: trial => (trial.worker_id === null ? NOTHING : `w${trial.worker_id}`),
+      text: trial => workersOf(t, trial) || NOTHING,
+      hint: trial => ranksOf(t, trial),
       sortValue: trial => trial.worker_id
     },
     {

@@ -9,6 +9,8 @@ import {
   formatNumber,
   oneLine
 } from './format';
+import { evidenceSummary } from './ablationWords';
+import type { IAblation } from '../model/ablation';
 import { TRIAL_STATES } from '../model/messages';
 import type { IRun, ITrial, IWorker, RunState, TrialState } from '../model/messages';
 import type { ITranslator } from '../i18n';
@@ -31,6 +33,26 @@ export const RUN_ICONS: Readonly<Record<RunState, string>> = {
   STOPPED: '■',
   FAILED: '✖'
 };
+
+/** Whether the run leaves components out, so that its best trial is no result. */
+export function isAblation(run: IRun): boolean {
+  return run.kind === 'ablate';
+}
+
+/** Who runs it or ran it: 'w1', and '4 workers' that train together; '' before. */
+export function workersOf(t: ITranslator, trial: ITrial): string {
+  if (trial.world_size > 1) return t._n('%1 worker', '%1 workers', trial.world_size);
+  return trial.worker_id === null ? '' : `w${trial.worker_id}`;
+}
+
+/** Of workers that train together: 'ranks r0 to r3, r0 on w1'; '' of one alone. */
+export function ranksOf(t: ITranslator, trial: ITrial): string {
+  if (trial.world_size < 2) return '';
+  const last = `r${trial.world_size - 1}`;
+  return trial.worker_id === null
+    ? t.__('ranks r0 to %1', last)
+    : t.__('ranks r0 to %1, r0 on %2', last, `w${trial.worker_id}`);
+}
 
 export function isFinalTrial(state: TrialState): boolean {
   return state !== 'WAITING' && state !== 'RUNNING';
@@ -248,7 +270,12 @@ export function settingsWords(t: ITranslator, run: IRun): string {
 }
 
 /** One sentence for those who do not see the page. */
-export function summaryWords(t: ITranslator, run: IRun, best: ITrial | null): string {
+export function summaryWords(
+  t: ITranslator,
+  run: IRun,
+  best: ITrial | null,
+  ablation: IAblation | null
+): string {
   const name = run.experiment === null ? t.__('run') : oneLine(run.experiment, NAME_LIMIT);
   const done = formatCount(nDone(run));
   const progress =
@@ -256,7 +283,9 @@ export function summaryWords(t: ITranslator, run: IRun, best: ITrial | null): st
       ? t.__('%1 trials done', done)
       : t.__('%1 of %2 trials done', done, formatCount(run.n_trials));
   const words = [`${name}: ${runStateWords(t, run)}`, progress];
-  if (best !== null) {
+  if (isAblation(run)) {
+    words.push(evidenceSummary(t, ablation));
+  } else if (best !== null) {
     words.push(
       t.__('best %1 %2 in trial %3', metricName(t, run), formatNumber(best.value), trialLabel(best))
     );

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -76,6 +77,32 @@ class Distribution(ABC):
             name: value.for_rank(framework, rank, world_size, self.seed) if hasattr(value, "for_rank") else value
             for name, value in given.items()
         }
+
+    def warn(self, text: str) -> None:
+        """Says something once, on rank 0, among what the function prints.
+
+        It is not about a line of the function's, so it names the magic in place of one.
+        """
+        if self.place.rank == 0:
+            warnings.warn_explicit(text, UserWarning, "%%lagom train", 1)
+
+    def leave_alone(self, reason: str) -> None:
+        """Takes note that the function distributes by itself, and says which of the user's settings that overrules.
+
+        Args:
+            reason: what it does so with, such as "accelerate.Accelerator".
+        """
+        self.is_left_alone = True
+        ignored = {
+            "--strategy": self.settings.get("strategy") not in (None, "auto", "mirrored"),
+            "--mixed-precision": self.settings.get("mixed_precision"),
+        }
+        names = " and ".join(name for name, is_given in ignored.items() if is_given)
+        if names:
+            self.warn(
+                f"{names} had no effect: the function distributes by itself ({reason}), so it is left alone. "
+                "Choose these in the function."
+            )
 
     @abstractmethod
     def applied(

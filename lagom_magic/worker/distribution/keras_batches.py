@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from lagom_magic.errors import ConfigError
+
 #: The key that tells a cut batch from one of the user's.
 _CUT = "lagom_magic.cut_batch"
 #: What a dataset of one rank's own rows has: (rank, world size). All ranks' have the same number of rows.
@@ -98,6 +100,30 @@ class Cutter:
 def is_share(dataset: Any) -> bool:
     """Whether a dataset has one rank's rows only: it is, or was made from, one that says so."""
     return hasattr(dataset, _SHARE) or any(is_share(source) for source in dataset._inputs())
+
+
+def check_batches(dataset: Any) -> None:
+    """Looks whether rows of Parquet files come in batches.
+
+    Raises:
+        ConfigError: they come one by one, which Keras would take for a batch of something else.
+    """
+    import tensorflow as tf
+    from keras import tree
+
+    label = _label_of_rows(dataset)
+    leaves = tree.flatten(dataset.element_spec)
+    if label and any(isinstance(leaf, tf.TensorSpec) and leaf.shape.rank == 0 for leaf in leaves):
+        raise ConfigError(
+            f"Keras takes batches of (inputs, targets), and here come single rows of {label}. Make batches of them: "
+            'data.map(lambda row: (row["x"], row["y"])).batch(64), with your columns.'
+        )
+
+
+def _label_of_rows(dataset: Any) -> str:
+    """What messages call the Parquet files that a dataset is made from; "" when it is not."""
+    own = getattr(dataset, "_lagom_rows", "")
+    return own or next(filter(None, map(_label_of_rows, dataset._inputs())), "")
 
 
 def _batch(elements: tuple[Any, ...]) -> Any:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import zipfile
 from collections.abc import Mapping
 from typing import Any
 
-from lagom_magic.errors import ConfigError
+from lagom_magic.errors import ConfigError, StoreError
 
 _CONTENTS = "contents.json"
 _FORMAT = 1
@@ -66,11 +67,16 @@ def read(data: bytes, objects: Mapping[str, Any]) -> tuple[dict[str, Any], dict[
 
     Raises:
         ConfigError: when objects and file do not fit.
+        StoreError: when the file holds something else.
     """
     import numpy as np
 
-    with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        contents = json.loads(file[_CONTENTS].tobytes())
+    try:
+        archive = np.load(io.BytesIO(data), allow_pickle=False)
+        contents = json.loads(archive[_CONTENTS].tobytes())
+    except (OSError, EOFError, KeyError, IndexError, ValueError, zipfile.BadZipFile) as error:
+        raise StoreError(f"the checkpoint cannot be read: {error}") from error
+    with archive as file:
         values = contents["values"] | {name: file[name] for name in file.files if "/" not in name and name != _CONTENTS}
         found = {}
         for name, thing in objects.items():

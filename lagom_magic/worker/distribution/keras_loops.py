@@ -13,7 +13,7 @@ from typing import Any
 
 from lagom_magic.errors import LagomError
 from lagom_magic.worker.distribution import keras_callbacks
-from lagom_magic.worker.distribution.keras_batches import Cutter, is_share
+from lagom_magic.worker.distribution.keras_batches import Cutter, check_batches, is_share
 from lagom_magic.worker.distribution.keras_patches import Patches
 from lagom_magic.worker.distribution.keras_steps import Steps, is_number, metric_variables
 from lagom_magic.worker.distribution.tensorflow_collectives import CollectiveError, Collectives, Purpose
@@ -118,6 +118,7 @@ class Loops:
 
     def _make_epoch_iterator(self, original: Callable[..., Any], iterator: Any, *args: Any, **kwargs: Any) -> None:
         original(iterator, *args, **kwargs)
+        check_batches(iterator._distributed_dataset)
         if not self._is_cutting:
             return
         if is_share(iterator._distributed_dataset):

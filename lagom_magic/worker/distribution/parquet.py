@@ -141,7 +141,7 @@ class ParquetData:
     def as_torch(self, rank: int = 0, world_size: int = 1) -> Any:
         """A `torch.utils.data.IterableDataset` of a rank's rows; by itself, of all. A row is {column: tensor}.
 
-        `lagom_share` of it is (rank, world_size), where that is not (0, 1).
+        `lagom_share` of it is (rank, world_size), where that is not (0, 1), and `lagom_whole()` is that of all rows.
         """
         from lagom_magic.worker.distribution.parquet_views import torch_rows
 
@@ -150,7 +150,7 @@ class ParquetData:
     def as_tensorflow(self, rank: int = 0, world_size: int = 1, seed: int | None = None) -> Any:
         """A `tf.data.Dataset` of a rank's rows, not batched; by itself, of all. A row is {column: tensor}.
 
-        `_lagom_share` of it is (rank, world_size), where that is not (0, 1).
+        `_lagom_share` of it is (rank, world_size), where that is not (0, 1), and `_lagom_rows` what messages call it.
 
         Args:
             rank: of the reader.

@@ -44,6 +44,10 @@ def _torch_class() -> Any:
         def __reduce__(self) -> Any:
             return torch_rows, (self._data, self._rank, self._world_size)
 
+        def lagom_whole(self) -> Any:
+            """The same for all ranks' rows, to be evaluated on."""
+            return torch_rows(self._data, 0, 1)
+
         def __len__(self) -> int:
             return self._data.n_rows // self._world_size * self._world_size
 
@@ -101,6 +105,7 @@ def tensorflow_rows(data: ParquetData, rank: int, world_size: int, seed: int | N
     signature = {name: _spec(rows) for name, rows in data.first_block().items()}
     rows = tf.data.Dataset.from_generator(blocks, output_signature=signature).unbatch()
     rows = rows.apply(tf.data.experimental.assert_cardinality(last - first))
+    rows._lagom_rows = f"{data.label} with the columns {', '.join(signature)}"
     if world_size > 1:
         rows._lagom_share = (rank, world_size)
     return rows

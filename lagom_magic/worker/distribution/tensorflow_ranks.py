@@ -19,7 +19,6 @@ import json
 import os
 import random
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -80,7 +79,7 @@ class TensorFlowRanks(Distribution):
     def applied(self, train_fn: Callable[..., Any], given: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         assert self._own_strategy is not None
         if self._own_strategy.is_used_by(train_fn, given):
-            self.is_left_alone = True
+            self.leave_alone("tf.distribute.MultiWorkerMirroredStrategy")
             with self._own_strategy.applied():
                 yield self.shared_out(given, has_all_rows=True)
             return
@@ -127,15 +126,16 @@ class TensorFlowRanks(Distribution):
         patches.on_close(lambda: keras.config.set_dtype_policy(before))
 
     def _warn_if_alone(self) -> None:
-        if self._together.n_gradients or self.place.rank > 0 or self.place.world_size == 1:
+        if self._together.n_gradients or self.place.world_size == 1:
             return
-        reason = (
-            " It uses tf_keras, which is not distributed: write `import keras`." if "tf_keras" in sys.modules else ""
-        )
-        warnings.warn(
+        reason = ""
+        if "tf_keras" in sys.modules:
+            reason = " It uses tf_keras, which is not distributed: write `import keras`."
+        elif "torch" in sys.modules:
+            reason = " If it trains with PyTorch, leave --strategy mirrored out."
+        self.warn(
             f"Nothing was trained together: no optimizer of Keras' was applied on the {self.place.world_size} ranks, "
-            f"so each has done all the work alone.{reason}",
-            stacklevel=2,
+            f"so each has done all the work alone.{reason}"
         )
 
     def save_model(self, folder: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from typing import Any
 
 from lagom_magic.errors import ConfigError
@@ -55,6 +56,36 @@ def _arrays(batch: Any) -> Iterator[Any]:
     elif isinstance(batch, tuple | list):
         for item in batch:
             yield from _arrays(item)
+
+
+def is_share(dataset: Any) -> bool:
+    """Whether a dataset is a rank's own rows, as Parquet files are read, or one of the user's that wraps them."""
+    return getattr(dataset, "lagom_share", None) is not None or any(is_share(part) for part in _wrapped(dataset))
+
+
+def whole_of(dataset: Any) -> Any:
+    """A dataset like this one, with all ranks' rows where it has a rank's own; itself where it has none of these."""
+    if not is_share(dataset):
+        return dataset
+    if hasattr(dataset, "lagom_whole"):
+        return dataset.lagom_whole()
+    whole = copy(dataset)
+    for name, value in vars(dataset).items():
+        if isinstance(value, list | tuple):
+            vars(whole)[name] = type(value)(whole_of(item) for item in value)
+        else:
+            vars(whole)[name] = whole_of(value)
+    return whole
+
+
+def _wrapped(dataset: Any) -> Iterator[Any]:
+    """Datasets of torch's that are attributes of another, by themselves or in lists."""
+    from torch.utils.data import Dataset
+
+    if isinstance(dataset, Dataset):
+        for value in vars(dataset).values():
+            parts = value[:_MOST_PARTS] if isinstance(value, list | tuple) else [value]
+            yield from (part for part in parts if isinstance(part, Dataset))
 
 
 def is_made_of(dataset: Any, source: Any) -> bool:

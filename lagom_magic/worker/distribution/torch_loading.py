@@ -7,8 +7,8 @@ Nothing of the user's loader changes; what is iterated is a copy of it.
 * Map-style datasets: a rank reads its rows only. Samplers, batch samplers and generators of the user's are used as
   they are.
 * Iterable datasets: each rank iterates all rows, and keeps its rows of each block of `batch_size`.
-* Iterable datasets of the rank's own rows (`lagom_share`, as Parquet files are read): all ranks take equally many rows
-  for each global batch.
+* Iterable datasets of the rank's own rows (`lagom_share`, as Parquet files are read; also within one of the user's):
+  all ranks take equally many rows for each global batch. To be evaluated on they are read whole.
 * `batch_size=None`: the dataset hands over batches that are ready; each tensor in them is cut along its first
   dimension.
 """
@@ -25,7 +25,7 @@ from weakref import WeakKeyDictionary
 
 from lagom_magic.errors import ConfigError
 from lagom_magic.worker.distribution.base import Place
-from lagom_magic.worker.distribution.torch_batches import cut, n_rows_of
+from lagom_magic.worker.distribution.torch_batches import cut, is_share, n_rows_of, whole_of
 from lagom_magic.worker.distribution.torch_random import RandomStreams
 from lagom_magic.worker.distribution.torch_rows import Common, RowsOfBlocks, RowsOfShare
 from lagom_magic.worker.distribution.torch_shares import BatchWeight, share_of
@@ -71,6 +71,7 @@ class ShardedLoaders:
         self._on_stop = on_stop
         #: Copies whose worker processes live on between epochs.
         self._copies: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+        self._copies_of_all_rows: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
         self._generators = _Generators()
         #: Batches of sharded loaders so far.
         self.n_steps = 0
@@ -99,6 +100,7 @@ class ShardedLoaders:
         finally:
             DataLoader.__iter__, DataLoader.__init__ = plain, plain_init
             self._copies.clear()
+            self._copies_of_all_rows.clear()
 
     def generator_states(self) -> list[Any]:
         """States of the generators that users gave to loaders, in the order of their first use."""
@@ -112,12 +114,9 @@ class ShardedLoaders:
         self._before_use()
         with self._streams.common():
             if self._evaluates(loader):
-                return plain(loader)
-            shadow = self._copies.get(loader)
-            if shadow is None:
-                shadow = self._copy_of(loader)
-                if loader.persistent_workers:
-                    self._copies[loader] = shadow
+                is_whole = not is_share(loader.dataset)
+                return plain(loader if is_whole else _kept(self._copies_of_all_rows, loader, _with_all_rows))
+            shadow = _kept(self._copies, loader, self._copy_of)
             return self._steps(shadow.lagom_part, plain(shadow))
 
     def _steps(self, part: _Part, batches: Iterator[Any]) -> Iterator[Any]:
@@ -152,12 +151,12 @@ class ShardedLoaders:
         own["in_order"] = True  # else ranks would not work on the same global batch
         own["_iterator"] = None
         if isinstance(loader.dataset, IterableDataset):
-            is_share = getattr(loader.dataset, "lagom_share", None) is not None
+            has_own_rows = is_share(loader.dataset)
             if loader.batch_sampler is None:
                 own["dataset"] = Common(loader.dataset, self._streams)
-                own["lagom_part"] = _Part() if is_share else _CutBatches(self._place)
+                own["lagom_part"] = _Part() if has_own_rows else _CutBatches(self._place)
             else:
-                kind = RowsOfShare if is_share else RowsOfBlocks
+                kind = RowsOfShare if has_own_rows else RowsOfBlocks
                 own["dataset"] = kind(loader.dataset, loader.batch_size, loader.drop_last, self._place, self._streams)
                 own["batch_sampler"] = own["batch_size"] = None
                 own["drop_last"] = False
@@ -181,6 +180,23 @@ class ShardedLoaders:
         generator = torch.Generator()
         generator.manual_seed((seed + self._place.rank * _SEEDS_APART) % 2**63)
         return generator
+
+
+def _kept(copies: WeakKeyDictionary[Any, Any], loader: Any, make: Callable[[Any], Any]) -> Any:
+    """The copy of a loader; the same each time where its worker processes live on between epochs."""
+    found = copies.get(loader)
+    if found is None:
+        found = make(loader)
+        if loader.persistent_workers:
+            copies[loader] = found
+    return found
+
+
+def _with_all_rows(loader: Any) -> Any:
+    """A loader like this one, which reads what all ranks have in place of this rank's own rows."""
+    whole = copy(loader)
+    vars(whole).update(dataset=whole_of(loader.dataset), _iterator=None)
+    return whole
 
 
 class _Part:

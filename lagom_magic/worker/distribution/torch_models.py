@@ -153,7 +153,10 @@ class Models:
         import torch
 
         if not isinstance(product, torch.nn.Module):
-            raise ConfigError(f"the factory of the module returned a {type(product).__name__}, not a torch.nn.Module")
+            kind = type(product)
+            is_keras = kind.__module__.partition(".")[0] in ("keras", "tf_keras")
+            fix = ". It is Keras': use --strategy mirrored, or leave --strategy out" if is_keras else ""
+            raise ConfigError(f"the factory of the module returned a {kind.__name__}, not a torch.nn.Module{fix}")
         if self._is_making or any(product is known for known in self):
             return product
         name = type(product).__name__

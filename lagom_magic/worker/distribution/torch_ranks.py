@@ -117,8 +117,8 @@ class TorchRanks(Distribution):
 
     @contextmanager
     def applied(self, train_fn: Callable[..., Any], given: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-        if distributes_by_itself(train_fn):
-            self.is_left_alone = True
+        if (reason := distributes_by_itself(train_fn)) is not None:
+            self.leave_alone(reason)
             yield self.shared_out(given, has_all_rows=True)
             return
         given = self.shared_out(given, has_all_rows=self.settings.get("strategy") == "tp")
@@ -138,6 +138,11 @@ class TorchRanks(Distribution):
             try:
                 yield {**given, **{name: self._training.models.factories(given[name]) for name in names}}
                 self._finish()
+                if self._training.has_all_worked_alone:
+                    self.warn(
+                        "no DataLoader was iterated for training, so every rank has done all of the work. What a "
+                        "torch.utils.data.DataLoader yields while a module is in training mode is shared out."
+                    )
             except CollectiveError as error:
                 raise CollectiveError(f"{error}{self._who_returned()}") from error
 

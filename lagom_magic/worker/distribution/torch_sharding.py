@@ -100,6 +100,10 @@ class Sharded(InParts):
             dtype = dtype_of(self._mixed_precision)
             policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, output_dtype=torch.float32)
         try:
+            for part in _normalisations(module) if self._mixed_precision else []:
+                # Their running statistics are float32, and so their weights must be.
+                in_float32 = MixedPrecisionPolicy(cast_forward_inputs=False)
+                fully_shard(part, mesh=self.mesh(), mp_policy=in_float32, reshard_after_forward=True)
             for part in [*blocks_of(module), module]:
                 # The outermost part, too, is in shards again after a forward: the function may ask for parameters,
                 # to make an optimiser, right after an evaluation.
@@ -163,6 +167,13 @@ def blocks_of(module: torch.nn.Module, smallest: int = SMALLEST_BLOCK) -> list[t
                 yield from found(child)
 
     return list(dict.fromkeys(found(module)))
+
+
+def _normalisations(module: torch.nn.Module) -> list[torch.nn.Module]:
+    """The layers of batch normalisation that have weights."""
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    return [part for part in module.modules() if isinstance(part, _BatchNorm) and part.affine and part is not module]
 
 
 def _give_memory_back() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -85,12 +84,11 @@ class TorchTraining:
             RanksApartError: the ranks' models differ.
         """
         self._check_equal()
-        if self._strategy.shards_data and self._loaders.n_steps == 0 and self._optimisers:
-            warnings.warn(
-                "no DataLoader was iterated for training, so every rank has done all of the work. %%lagom train "
-                "shares out what a torch.utils.data.DataLoader yields while a module is in training mode.",
-                stacklevel=2,
-            )
+
+    @property
+    def has_all_worked_alone(self) -> bool:
+        """Whether every rank has trained on all rows, though they are to be shared out."""
+        return self._strategy.shards_data and self._loaders.n_steps == 0 and bool(self._optimisers)
 
     def _evaluates(self, loader: Any) -> bool:
         import torch

@@ -1,0 +1,1 @@
+"""What repeated trials say: paired comparisons, the table of an ablation, and that table for a paper."""
