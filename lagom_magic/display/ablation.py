@@ -26,8 +26,8 @@ _DECIMALS_LIMIT = 7
 EVIDENCE_WORDS = {"worse": "worse", "better": "better", "lower": "lower", "higher": "higher", "none": "no evidence"}
 #: What the numbers are.
 KEY = (
-    "Δ: mean of the paired differences to the baseline, same seeds. CI: 95 %, t. p: paired t-test, Holm-corrected; "
-    "from 0.05 on there is no evidence."
+    "Δ: mean paired difference to the baseline, same seeds. CI: 95 %, t. "
+    "p: paired t-test, Holm-corrected; evidence is p < 0.05."
 )
 #: The same as a sign, which is also the shape that marks the difference on its interval.
 EVIDENCE_MARKS = {"worse": "●", "better": "◆", "lower": "▼", "higher": "▲", "none": "○"}

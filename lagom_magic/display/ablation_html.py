@@ -158,7 +158,7 @@ class _Table:
             x = self._x(value)
             anchor = "end" if x > BAR_WIDTH - 16 else "start" if x < 16 else "middle"
             text = f"{'+' if value > 0 else ''}{number(value, 3)}"
-            parts.append(f'<text x="{x:.4g}" y="14" text-anchor="{anchor}">{escape(text)}</text>')
+            parts.append(f' <text x="{x:.4g}" y="14" text-anchor="{anchor}">{escape(text)}</text>')
         return _svg("", parts)
 
     def _x(self, value: float) -> float:
@@ -186,7 +186,7 @@ def _finding(row: AblationRow) -> str:
         return "".join(words)
     mark = STATE_MARKS.get(row.state, "")
     state = f'<span class="lg-{row.state.lower()}"><span aria-hidden="true">{mark}</span> {row.state.lower()}</span>'
-    return "".join(words) + (f"<small>{state}</small>" if words else state)
+    return "".join(words) + (f'<div class="lg-sub">{state}</div>' if words else state)
 
 
 def _other(table: MetricTable, component: str) -> str:
@@ -205,7 +205,7 @@ def _svg(label: str, parts: list[str]) -> str:
 
 
 def _small(text: str) -> str:
-    return f"<small>{escape(text)}</small>" if text else ""
+    return f'<div class="lg-sub">{escape(text)}</div>' if text else ""
 
 
 def _note(text: str, name: str = "") -> str:

@@ -36,50 +36,24 @@ def component_lines(picture: Picture, arrow: str) -> list[str]:
     """
     if not picture.tables:
         return []
-    counted, *others = picture.tables
+    counted = picture.tables[0]
     rows = [row for row in (counted.baseline, *counted.rows) if row is not None]
-    has_parameters = any(row.parameters is not None for row in rows)
-    head = [
-        "component",
-        f"{one_line(counted.metric, METRIC_NAME_LIMIT)} {arrow}",
-        "without it",
-        "Δ",
-        _scale(counted),
-        "95 % CI",
-        "p (Holm)",
-        "n",
-        *(f"Δ {one_line(table.metric, METRIC_NAME_LIMIT)}" for table in others),
-        *(["parameters", ""] if has_parameters else []),
-        f"time a {picture.unit}",
-        "",
-    ]
-    first, *body = aligned([head, *(_cells(picture, row, has_parameters) for row in rows)], left_aligned=(0, 2, 4))
-    remarks = [_remark(counted, row) for row in rows]
-    lines = [first, *(text for pair in zip(body, remarks, strict=True) for text in pair if text)]
+    name = f"{one_line(counted.metric, METRIC_NAME_LIMIT)} {arrow}"
+    head = ["component", name, "without it", "Δ", _scale(counted), "95 % CI", "p (Holm)", "n"]
+    first, *body = aligned([head, *(_cells(counted, row) for row in rows)], left_aligned=(0, 2, 4))
+    details = [_details(picture, row) for row in rows]
+    lines = [first, *(text for pair in zip(body, details, strict=True) for text in pair if text)]
     notes = [f"… and {picture.n_left_out:,} more components"] if picture.n_left_out else []
-    key = KEY if counted.rows else ""
-    return [*lines, *notes, *filter(None, [key])]
+    return [*lines, *notes, *([KEY] if counted.rows else [])]
 
 
-def _cells(picture: Picture, row: AblationRow, has_parameters: bool) -> list[str]:
-    counted, *others = picture.tables
-    is_baseline = row.component == BASELINE
-    base = counted.baseline
-    sizes = [amount(row.parameters), "" if is_baseline else saving(row.parameters, base.parameters if base else None)]
-    return [
-        component_name(row),
-        metric(row.mean),
-        _finding(row),
-        "" if is_baseline else counted.signed(row.delta),
-        "" if is_baseline else interval_bar(row, counted.axis),
-        "" if is_baseline else counted.interval(row.ci_low, row.ci_high),
-        "" if is_baseline else p_value(row.p_holm),
-        str(row.n),
-        *("" if is_baseline else _other(table, row.component) for table in others),
-        *(sizes if has_parameters else []),
-        duration(row.seconds),
-        "" if is_baseline else saving(row.seconds, base.seconds if base else None),
-    ]
+def _cells(table: MetricTable, row: AblationRow) -> list[str]:
+    if row.component == BASELINE:
+        difference = [""] * 4
+    else:
+        interval = table.interval(row.ci_low, row.ci_high)
+        difference = [table.signed(row.delta), interval_bar(row, table.axis), interval, p_value(row.p_holm)]
+    return [component_name(row), metric(row.mean), _finding(row), *difference, str(row.n)]
 
 
 def _finding(row: AblationRow) -> str:
@@ -89,18 +63,35 @@ def _finding(row: AblationRow) -> str:
     return ", ".join([*word, *state]) or ("" if row.component == BASELINE else NOTHING)
 
 
-def _other(table: MetricTable, component: str) -> str:
-    row = next((row for row in table.rows if row.component == component), None)
-    if row is None:
-        return NOTHING
-    word = "" if row.evidence is None else f" {EVIDENCE_WORDS[row.evidence]}"
-    return f"{table.signed(row.delta)}{word}"
-
-
-def _remark(table: MetricTable, row: AblationRow) -> str:
-    """A second line: why it failed, how its parts work together, how it was left out; '' without any."""
-    parts = [one_line(row.reason, REASON_LIMIT), table.interaction(row), one_line(row.change, CHANGE_LIMIT)]
+def _details(picture: Picture, row: AblationRow) -> str:
+    """A second line: why it failed, how two work together, other metrics, what it would save, how it was left out."""
+    counted, *others = picture.tables
+    base = counted.baseline if row.component != BASELINE else None
+    parts = [
+        one_line(row.reason, REASON_LIMIT),
+        counted.interaction(row),
+        *(_other(table, row.component) for table in others if row.delta is not None),
+        _saved(f"{amount(row.parameters)} parameters", row.parameters, base.parameters if base else None),
+        _saved(f"{duration(row.seconds)} a {picture.unit}", row.seconds, base.seconds if base else None),
+        one_line(row.change, CHANGE_LIMIT),
+    ]
     return f"    {text}" if (text := "; ".join(filter(None, parts))) else ""
+
+
+def _other(table: MetricTable, component: str) -> str:
+    """'Δ loss +0.107 higher'"""
+    row = next((row for row in table.rows if row.component == component), None)
+    if row is None or row.delta is None:
+        return ""
+    word = "" if row.evidence is None else f" {EVIDENCE_WORDS[row.evidence]}"
+    return f"Δ {one_line(table.metric, METRIC_NAME_LIMIT)} {table.signed(row.delta)}{word}"
+
+
+def _saved(text: str, value: float | None, baseline: float | None) -> str:
+    """'1.1 s a step (-16 %)'; '' where nothing is known."""
+    if value is None:
+        return ""
+    return f"{text} ({words})" if (words := saving(value, baseline)) else text
 
 
 def interval_bar(row: AblationRow, axis: tuple[float, float]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,16 @@ def ablate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ablate:
     monkeypatch.setenv("LAGOM_HOME", str(tmp_path / "runs"))
     monkeypatch.chdir(tmp_path)
 
-    def start(train_fn: Callable[..., Any], study: AblationStudy | None = None, **options: Any) -> Run:
+    def start(
+        train_fn: Callable[..., Any], study: AblationStudy | None = None, *, detach: bool = False, **options: Any
+    ) -> Run:
         config = AblationConfig(ablation_study=study, **{"workers": 2, "optimization_key": "score"} | options)
         return launch(
-            train_fn, config, ui="none", make_launcher=lambda kit, _, n_workers: ProcessLauncher(kit, n_workers)
+            train_fn,
+            config,
+            detach=detach,
+            ui="none",
+            make_launcher=lambda kit, _, n_workers: ProcessLauncher(kit, n_workers),
         )
 
     return start
@@ -83,7 +90,7 @@ def test_no_two_variants_see_the_same_data(ablate: Ablate, kind: str) -> None:
     dataset, names = studies_of_data()[kind]
     study = AblationStudy(dataset=dataset, **names)
     study.features.include()
-    run = ablate(see, study)
+    run = ablate(see, study, workers=1)
     prints = seen(run)
     assert run.state == "COMPLETE"
     assert len(prints) == 1 + len(study.features.list_all())
@@ -224,7 +231,7 @@ def test_keras_layers_are_gone_from_the_model_that_was_trained(
 ) -> None:
     study = AblationStudy(model=factory)
     study.model.layers.include(*layers)
-    run = ablate(train_keras, study, repeats=2)
+    run = ablate(train_keras, study, repeats=2, workers=1)  # TensorFlow is imported once
     assert set(states(run).values()) == {"COMPLETE"}
     for name, text in expected.items():
         assert seen(run)[name].endswith(text)
@@ -250,7 +257,7 @@ def train_sklearn(model, dataset):
 def test_sklearn_steps_are_gone_from_the_pipeline_that_was_fitted(ablate: Ablate) -> None:
     study = AblationStudy(dataset=FRAME, label_name="y", model=make_pipeline)
     study.model.steps.include("scaler", "columns__raw")
-    layers = seen(ablate(train_sklearn, study))
+    layers = {name: str(text) for name, text in seen(ablate(train_sklearn, study)).items()}
     assert "scaler=StandardScaler" in layers["baseline"]
     assert "scaler=StandardScaler" not in layers["scaler"]
     assert layers["baseline"].endswith(" 2")
@@ -263,7 +270,7 @@ def test_sklearn_steps_are_gone_from_the_pipeline_that_was_fitted(ablate: Ablate
 def test_a_part_that_cannot_be_left_out_fails_alone_and_says_why(ablate: Ablate) -> None:
     study = AblationStudy(model=make_functional)
     study.model.layers.include("first", "dense")
-    run = ablate(train_keras, study, repeats=2)
+    run = ablate(train_keras, study, repeats=2, workers=1)  # TensorFlow is imported once
     assert run.state == "COMPLETE"
     assert states(run) == {"baseline": "COMPLETE", "first": "COMPLETE", "dense": "FAILED"}
     table = run.ablation.set_index("component")
@@ -347,3 +354,25 @@ def test_custom_variants_are_compared_like_all_others(ablate: Ablate) -> None:
     study.add("small", model=small)
     run = ablate(train_torch, study)
     assert seen(run)["small"] == "weight bias"
+
+
+def test_a_stopped_ablation_keeps_what_it_has_also_for_other_processes(ablate: Ablate, tmp_path: Path) -> None:
+    mark = str(tmp_path / "mark")
+    os.mkfifo(mark)
+
+    def slow(augment: Switch() = True, decay: Switch(0.0) = 0.1, reporter=None):
+        if not decay:
+            Path(mark).write_text("it runs")
+            for step in range(10**9):
+                reporter.broadcast(0.5, step=step)
+        return {"score": 1.0 if augment else 0.5}
+
+    live = ablate(slow, workers=1, detach=True)
+    assert Path(mark).read_text() == "it runs"  # waits for the trial
+    live.stop()
+    assert live.wait(20)
+    run = Run(live.dir)
+    table = run.ablation.set_index("component")
+    assert run.state == "STOPPED"
+    assert table.loc["augment", "delta"] == -0.5
+    assert table.loc["decay", "state"] == "STOPPED"

@@ -10,7 +10,14 @@ from lagom_magic.magics.build import build_config
 from lagom_magic.magics.options import VERBS
 from lagom_magic.magics.parse import parse, split
 from lagom_magic.magics.settings import Settings
-from lagom_magic.spec.config import BaseConfig, OptimizationConfig, TfDistributedConfig, TorchDistributedConfig
+from lagom_magic.spec.config import (
+    AblationConfig,
+    BaseConfig,
+    OptimizationConfig,
+    TfDistributedConfig,
+    TorchDistributedConfig,
+)
+from lagom_magic.spec.study import AblationStudy
 
 
 def values_of(line: str, verb: str = "hpo") -> argparse.Namespace:
@@ -75,6 +82,17 @@ def test_workers_of_the_kernel_hold_unless_the_line_says_otherwise() -> None:
     settings = Settings({"LAGOM_WORKERS": "3"})
     assert build_config(VERBS["hpo"], values_of(""), {}, settings).workers == 3
     assert build_config(VERBS["hpo"], values_of("--workers 1"), {}, settings).workers == 1
+
+
+def test_an_ablation_takes_its_study_and_how_often_each_variant_runs() -> None:
+    study = AblationStudy()
+    line = "--study studies.first --repeats 3 --order 2 --until-width 0.01 --trials 50 --minimize loss"
+    names = {"studies": SimpleNamespace(first=study)}
+    config = build_config(VERBS["ablate"], values_of(line, "ablate"), names, Settings({}))
+    assert isinstance(config, AblationConfig)
+    assert config.ablation_study is study
+    assert (config.repeats, config.order, config.until_width, config.num_trials) == (3, 2, 0.01, 50)
+    assert (config.metric, config.direction) == ("loss", "min")
 
 
 def train_with_torch(module: Any) -> None:
@@ -152,6 +170,26 @@ def test_an_unknown_strategy_is_one_message_with_the_nearest() -> None:
         (
             "--hparams number",
             "ConfigError: hparams (--hparams) is 3; allowed: a dict, a Trial or a Run. Write hparams={'lr': 0.1}.",
+        ),
+        (
+            "--dataset data/my-rows.csv",
+            "UsageError: lagom: --dataset data/my-rows.csv: this takes the name of a variable. Put the path into one, "
+            'my_rows = "data/my-rows.csv", and name that: --dataset my_rows.',
+        ),
+        (
+            "--dataset number.parquet",
+            "UsageError: lagom: --dataset number.parquet: this takes the name of a variable. Put the path into one, "
+            'path = "number.parquet", and name that: --dataset path.',
+        ),
+        (
+            "--dataset s3a://rows/2026/",
+            "UsageError: lagom: --dataset s3a://rows/2026/: this takes the name of a variable. Put the path into one, "
+            'path = "s3a://rows/2026/", and name that: --dataset path.',
+        ),
+        (
+            "--dataset numbr",
+            "UsageError: lagom: --dataset numbr: the notebook has no variable 'numbr'. Define it first. "
+            "Did you mean number?",
         ),
         ("--set lr", "UsageError: lagom: --set 'lr' must be K=V, such as --set lr=0.1."),
     ],

@@ -191,6 +191,17 @@ def test_seconds_are_of_a_step_where_every_trial_reports_steps() -> None:
     assert (silent.unit, row(silent, "a").seconds) == ("trial", 1.5)
 
 
+def test_the_first_trial_of_a_worker_which_pays_for_imports_says_nothing_of_seconds() -> None:
+    facts = ablation_facts({"baseline": []}, is_ended=False)
+    facts += repeat_facts(0, "baseline", 0, 0.9, duration_s=60.0)
+    facts += repeat_facts(1, "a", 0, 0.8, duration_s=2.0)
+    alone = ablation_of(view_of(facts))
+    assert (row(alone, "baseline").seconds, row(alone, "a").seconds) == (None, 2.0)
+    for trial_id, seconds in ((2, 3.0), (3, 1.0), (4, 50.0)):
+        facts += repeat_facts(trial_id, "baseline", trial_id, 0.9, duration_s=seconds)
+    assert row(ablation_of(view_of(facts)), "baseline").seconds == 3.0
+
+
 def test_a_pair_has_its_interaction_beyond_the_two_alone() -> None:
     a, b = [value - 0.01 for value in USELESS], [value - 0.02 for value in HARMFUL]
     both = [0.751, 0.742, 0.744, 0.757, 0.739]
