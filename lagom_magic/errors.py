@@ -28,7 +28,7 @@ class LagomError(Exception):
     """What a user can meet and mend; shows itself in a notebook as one message, without a stack."""
 
     def _render_traceback_(self) -> list[str]:
-        return [f"{type(self).__name__}: {self}"]
+        return [f"{type(self).__name__}: {self}", *getattr(self, "__notes__", ())]
 
 
 class ConfigError(LagomError, ValueError):

@@ -195,7 +195,10 @@ def outcome_error(run: Run) -> BaseException | None:
         return None
     # One that is not over yet was abandoned.
     kind: type[RunError] = RunFailed if state == "FAILED" else RunStopped
-    return kind(run.describe_end(), run)
+    error = kind(run.describe_end(), run)
+    if kind is RunFailed and run.traceback:
+        error.add_note(run.traceback)
+    return error
 
 
 def is_noninteractive() -> bool:

@@ -20,6 +20,7 @@ from lagom_magic.driver.launcher import Launcher
 from lagom_magic.driver.plan import RunPlan
 from lagom_magic.errors import ClusterError, ConfigError, StoreError
 from lagom_magic.events.ablation import COMPONENT, REPEAT
+from lagom_magic.events.facts import RunState
 from lagom_magic.run import Run, stored_importances
 from lagom_magic.search.base import Direction
 from lagom_magic.search.factory import Search, make_search
@@ -28,7 +29,7 @@ from lagom_magic.search.none_pruner import NonePruner
 from lagom_magic.search.promotion_sampler import PromotionSampler
 from lagom_magic.spec.config import AblationConfig, BaseConfig, DistributedConfig, OptimizationConfig
 from lagom_magic.spec.duration import ALLOWED, seconds
-from lagom_magic.spec.framework import check_installed
+from lagom_magic.spec.framework import check_installed, check_models
 from lagom_magic.spec.inspection import FunctionPlan, doubts_of_defaults, plan_function
 from lagom_magic.spec.space_json import space_to_json
 from lagom_magic.store.layout import default_home
@@ -70,6 +71,7 @@ class Launching:
         self._notebook_dir = notebook_dir.resolve()
         self._make_launcher = make_launcher
         self._checkpoint = None if resumed is None else _checkpoint_of(resumed, config)
+        self._is_resumed_complete = resumed is not None and resumed.state is RunState.COMPLETE
         self._train_fn = train_fn
         self._fn_name = str(getattr(train_fn, "__name__", type(train_fn).__name__))
         plan = plan_function(train_fn, config)
@@ -78,8 +80,10 @@ class Launching:
         self._session: SessionInfo | None = None
         self._publisher: Publisher | None = None
         self._is_local = self._will_be_local()
-        if self._is_local and isinstance(config, DistributedConfig):
-            check_installed(config.framework)
+        if isinstance(config, DistributedConfig):
+            check_models(config.framework, vars(config))
+            if self._is_local:
+                check_installed(config.framework)
         self._data = RunData(default_home(), is_shared=isinstance(config, DistributedConfig))
         self._plan = replace(self._plan, fixed=self._data.looked_up(self._plan.fixed))
         # What only Spark can make ready is left out here, so that all else is found wanting before Spark starts.
@@ -88,7 +92,7 @@ class Launching:
         self._n_workers = config.workers or os.cpu_count() or 1
         n_points = self._search.sampler.n_trials or 0
         if isinstance(config, AblationConfig):
-            self._notes += _notes_of(config, n_points)
+            self._notes += _notes_of(config, n_points) + self._globals_beside_arguments()
         elif n_points > self._n_trials():
             self._notes += (
                 f"the grid has {n_points:,} points, and {self._n_trials()} of them run; --trials {n_points} runs all.",
@@ -173,7 +177,7 @@ class Launching:
         store = RunStore.create(default_home(), self._experiment_name(), self._document(), self._source, notices)
         try:
             if self._checkpoint is not None:
-                notices(f"going on from the checkpoint of run {self._checkpoint.parents[3].name}.")
+                notices(_resuming(self._checkpoint.parents[3].name, is_complete=self._is_resumed_complete))
             driver = self._driver(store)
             run = Run(store.layout.root, driver)
             display = _display_of(run, self._publisher)
@@ -206,7 +210,7 @@ class Launching:
             n_workers=n_workers,
             metric=config.metric,
             direction=cast(Direction, config.direction),
-            needs_metric=self._kind in ("hpo", "ablate"),
+            needs_metric=self._kind in ("hpo", "ablate") or config.metric is not None,
             seed=config.seed,
             retries=config.retries,
             max_failures=config.max_failures,
@@ -255,19 +259,40 @@ class Launching:
         return SparkLauncher(self._session.context, self._kit, run_id, n_workers, self._config.gpus_per_worker)
 
     def _settings(self) -> dict[str, Any]:
-        from lagom_magic.cluster.references import preload_modules
-
-        isolate = isinstance(self._config, OptimizationConfig) and self._config.isolate
+        # What one variant does to its process (a precision, a cached model) must not reach the next one.
+        isolate = isinstance(self._config, AblationConfig) or getattr(self._config, "isolate", False)
         return {
             "metric": self._config.metric,
             "train_fn": self._fn_name,
             "notebook_dir": str(self._notebook_dir),
             "trial_timeout_s": self._config.trial_timeout_s,
             "isolate": isolate,
-            "preload_modules": preload_modules(self._train_fn, self._notebook_dir) if isolate else [],
+            "preload_modules": self._preload_modules() if isolate else [],
             "reports_at_once": self._search.pruner_name != "none",
             "stop_grace_s": [0.5, 1.0],
         }
+
+    def _globals_beside_arguments(self) -> tuple[str, ...]:
+        """What the function uses by a global name that an ablation gives it as an argument, ablated."""
+        from lagom_magic.cluster.references import plain_function, used_variables
+
+        function, ablation = plain_function(self._train_fn), self._plan.ablation
+        if function is None or ablation is None:
+            return ()
+        given = {"model": ablation.model, **ablation.data}
+        return tuple(
+            f"{self._fn_name}() uses the global {name!r}, of which nothing is left out: use its argument {argument!r}."
+            for name, value in used_variables(function).items()
+            for argument, made in given.items()
+            if made is not None and value is made
+        )
+
+    def _preload_modules(self) -> list[str]:
+        from lagom_magic.cluster.references import preload_modules
+
+        ablation = self._plan.ablation
+        functions = [self._train_fn, *(() if ablation is None else ablation.functions)]
+        return sorted({name for function in functions for name in preload_modules(function, self._notebook_dir)})
 
     def _experiment_name(self) -> str:
         return self._config.name or re.sub(r"[^A-Za-z0-9._-]", "_", self._fn_name).strip("._")[:64] or "experiment"
@@ -308,9 +333,19 @@ def _checkpoint_of(run: Run, config: BaseConfig) -> Path:
     return checkpoint
 
 
+def _resuming(run_id: str, *, is_complete: bool) -> str:
+    """What to say of the checkpoint that a training goes on from."""
+    if not is_complete:
+        return f"going on from the checkpoint of run {run_id}."
+    return (
+        f"going on from the checkpoint of run {run_id}, which is complete: there may be nothing left to do. "
+        "Give more epochs."
+    )
+
+
 def _no_gang(session: SessionInfo, slots: int, wanted: int, of_gpus: bool) -> str:
     what, fix = _shortage(session, slots, of_gpus)
-    return f"a training on {wanted} workers needs {wanted} slots at once, and {what} than {slots}: {fix}."
+    return f"a training on {wanted} workers needs {wanted} slots at once, and {what}: {fix}."
 
 
 def _few_slots(session: SessionInfo, slots: int, wanted: int, of_gpus: bool) -> str:
@@ -320,19 +355,27 @@ def _few_slots(session: SessionInfo, slots: int, wanted: int, of_gpus: bool) -> 
 
 def _shortage(session: SessionInfo, slots: int, of_gpus: bool) -> tuple[str, str]:
     """What is short, and what to do."""
+    from lagom_magic.cluster.session import RESERVED_SLOTS
+
     if of_gpus:
+        what = f"{session.master} has no more slots for that share of GPUs than {slots}"
         more = "a session with more GPUs"
     elif session.is_ours:
+        what = f"{session.master} has {slots}, as {RESERVED_SLOTS} more are kept for the notebook's other cells"
         more = "restart the kernel: Spark starts with as many slots as its first run asks for"
     else:
-        more = "a session with more cores"
-    what = "slots for that share of GPUs" if of_gpus else "slots for them" if session.is_ours else "slots"
-    return f"{session.master} has no more {what}", f"use --workers {slots}, or {more}"
+        what, more = f"{session.master} has no more slots than {slots}", "a session with more cores"
+    return what, f"use --workers {slots}, or {more}"
 
 
 def _notes_of(config: AblationConfig, n_points: int) -> tuple[str, ...]:
     """What to say of an ablation before it starts."""
-    if config.num_trials is None or config.until_width is not None or n_points <= config.num_trials:
+    if config.until_width is not None:
+        return (
+            "--until-width: who repeats until intervals look narrow stops where they do so by chance, so intervals and "
+            f"p are somewhat optimistic; the less so, the more --repeats there are at first ({config.repeats}).",
+        )
+    if config.num_trials is None or n_points <= config.num_trials:
         return ()
     return (
         f"the ablation has {n_points:,} trials, and {config.num_trials} of them run; --trials {n_points} runs all.",

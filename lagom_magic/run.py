@@ -39,6 +39,8 @@ class LiveOutcome(Protocol):
 
 #: What a returned model is saved as, see `worker/result.py`, and the first of several trained together.
 _MODEL_FILES = ("model.pt", "model.keras", "model.pkl", "model.ubj", "model_0.pt")
+#: Characters of a traceback that an error shows.
+_MOST_TRACEBACK = 4000
 
 
 class LiveRun(Protocol):
@@ -76,6 +78,7 @@ class Trial:
         duration_s: of the training function; so far, while it runs.
         dir: its folder.
         error: why it failed, or None.
+        warnings: what to know of it, one line each, such as a returned value that could not be kept.
     """
 
     id: int
@@ -88,6 +91,7 @@ class Trial:
     duration_s: float
     dir: Path
     error: TrialError | None
+    warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         attempt = f", attempt={self.attempt}" if self.attempt > 1 else ""
@@ -226,7 +230,7 @@ class Run(Mapping[str, Any]):
     def result(self) -> dict[str, Any]:
         """Maggy's result as a plain dict; of a single tracked call, what it returned."""
         view = self.view
-        if view.header is not None and view.header.kind not in ("hpo", "ablate") and 0 in view.trials:
+        if _is_single(view) and 0 in view.trials:
             return {**view.trials[0].metrics, **view.trials[0].values}
         return result_of(view)
 
@@ -252,13 +256,17 @@ class Run(Mapping[str, Any]):
         """
         path = self.model_path
         if path is None:
-            raise StoreError(
-                f"run {self.id} has no model: let the training function return it, such as "
-                "return {'accuracy': accuracy, 'model': model}."
-            )
+            raise StoreError(f"run {self.id} has no model: {self._why_no_model()}.")
         from lagom_magic.trained import load_model
 
         return load_model(path, model)
+
+    def _why_no_model(self) -> str:
+        view = self.view
+        if view.counts[TrialState.COMPLETE] == 0 and view.state is not RunState.COMPLETE:
+            reason = f": {self.error.rstrip('.')}" if self.error else ""
+            return f"it {_PHRASES[view.state]}{reason}"
+        return "let the training function return it, such as return {'accuracy': accuracy, 'model': model}"
 
     @property
     def study(self) -> optuna.Study:
@@ -310,6 +318,25 @@ class Run(Mapping[str, Any]):
         from lagom_magic.statistics.tables import table_of
 
         return table_of(self._ablation("ablation_table"), format, metric)
+
+    @property
+    def is_ablation(self) -> bool:
+        """Whether it leaves components out, so that its best trial is no result; see `ablation`."""
+        header = self.view.header
+        return header is not None and header.kind == "ablate"
+
+    def _ablated(self) -> str:
+        """'Baseline: accuracy 0.93 (n 5). Evidence for 1 of 3 components. The table: lagom_run.ablation'."""
+        from lagom_magic.statistics.ablation import BASELINE
+
+        rows = self._ablation("ablation").rows
+        counted = [row for row in rows if row.metric == rows[0].metric]
+        baseline = next((row for row in counted if row.component == BASELINE and row.mean is not None), None)
+        told = [row for row in counted if row.evidence is not None]
+        of = f"Baseline: {baseline.metric} {baseline.mean:g} (n {baseline.n}). " if baseline is not None else ""
+        n_found = sum(row.evidence != "none" for row in told)
+        found = f"Evidence for {n_found} of {len(told)} components. " if told else ""
+        return f"{of}{found}The table: lagom_run.ablation"
 
     def _ablation(self, what: str) -> Ablation:
         from lagom_magic.statistics.ablation import ablation_of
@@ -389,16 +416,32 @@ class Run(Mapping[str, Any]):
         if view.state is RunState.STOPPED and reason.startswith(": stopped "):
             reason = reason.removeprefix(": stopped")  # the phrase says that already
         stop = "" if reason.endswith("?") else "."
-        found = f" Best: trial {best.id}, {view.metric_name or 'metric'} {best.metric:g}." if best else ""
+        found = ""
+        if self.is_ablation:
+            found = f" {self._ablated()}"
+        elif best:
+            found = f" Best: trial {best.id}, {view.metric_name or 'metric'} {best.metric:g}."
         return f"Run {self.id} {_PHRASES[view.state]}{reason}{stop} {_counted(view)}.{found}{self._where_to_look(view)}"
 
-    def _where_to_look(self, view: RunView) -> str:
-        failed = next(
-            (trial for trial in view.trials.values() if trial.error is not None and trial.error.traceback), None
-        )
-        if failed is None or view.best_id is not None:
+    @property
+    def traceback(self) -> str:
+        """Of the function that failed, for a single call or a training, at most its end; "" where there is none."""
+        view = self.view
+        failed = _first_with_traceback(view)
+        if failed is None or failed.error is None or not _is_single(view):
             return ""
-        return f" Traceback of trial {failed.id}: print(lagom_run.trials[{failed.id}].error)"
+        text = failed.error.traceback.rstrip()
+        if len(text) <= _MOST_TRACEBACK:
+            return text
+        end = text[-_MOST_TRACEBACK:]
+        lines = end.partition("\n")[2] or end  # the first one may be cut
+        return f"… the end of it; all: {_how_to_print(failed)}\n{lines}"
+
+    def _where_to_look(self, view: RunView) -> str:
+        failed = _first_with_traceback(view)
+        if failed is None or view.best_id is not None or _is_single(view):
+            return ""
+        return f" Traceback of trial {failed.id}: {_how_to_print(failed)}"
 
     def _driver(self) -> str:
         driver = self.config.get("driver") or {}
@@ -416,6 +459,7 @@ class Run(Mapping[str, Any]):
             duration_s=view.elapsed_s(time.time()) or 0.0,
             dir=self._layout.trial_dir(view.id, view.attempt),
             error=view.error,
+            warnings=view.warnings,
         )
 
     def __getitem__(self, key: str) -> Any:
@@ -438,7 +482,9 @@ class Run(Mapping[str, Any]):
     def __repr__(self) -> str:
         view, best = self.view, self.best
         lines = [f"Run {self.name}/{self.id}: {view.state.lower()}, {_counted(view)}"]
-        if best is not None:
+        if self.is_ablation:
+            lines.append(f"  {self._ablated()}")
+        elif best is not None:
             hparams = ", ".join(
                 f"{name}={_short(best.hparams[name])}" for name in view.hparam_columns if name in best.hparams
             )
@@ -458,6 +504,19 @@ _PHRASES = {
     RunState.STOPPED: "was stopped",
     RunState.FAILED: "failed",
 }
+
+
+def _first_with_traceback(view: RunView) -> TrialView | None:
+    return next((trial for trial in view.trials.values() if trial.error is not None and trial.error.traceback), None)
+
+
+def _how_to_print(failed: TrialView) -> str:
+    return f"print(lagom_run.trials[{failed.id}].error)"
+
+
+def _is_single(view: RunView) -> bool:
+    """Whether a run is one call or one training, and not many trials that are compared."""
+    return view.header is not None and view.header.kind not in ("hpo", "ablate")
 
 
 def _counted(view: RunView) -> str:

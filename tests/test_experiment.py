@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from lagom_magic import (
     Int,
     OptimizationConfig,
     Searchspace,
+    TfDistributedConfig,
     TorchDistributedConfig,
     experiment,
 )
@@ -167,6 +169,44 @@ def test_a_wrong_metric_name_ends_the_run_with_those_seen(run_here: Launch) -> N
         run_here(quadratic, OptimizationConfig(num_trials=20, optimization_key="skore"))
 
 
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [
+        ({"accuracy": 0.9, "loss": 0.1}, r"'acuracy' is not among what it returned: accuracy, loss\. Did you mean acc"),
+        (None, "it returned None and broadcast nothing"),
+    ],
+)
+def test_a_single_call_without_the_metric_that_was_named_has_failed(
+    run_here: Launch, returned: Any, words: str
+) -> None:
+    with pytest.raises(RunFailed, match=words) as caught:
+        run_here(lambda: returned, BaseConfig(optimization_key="acuracy"))
+    assert caught.value.run is not None
+    assert [trial.state for trial in caught.value.run.trials] == ["FAILED"]
+
+
+def test_a_single_call_may_return_its_metric_as_a_plain_number_or_broadcast_it(run_here: Launch) -> None:
+    def broadcasting(reporter):
+        reporter.broadcast(0.5, step=0)
+
+    config = BaseConfig(optimization_key="accuracy")
+    assert [run_here(fn, config).trials[0].metric for fn in (lambda: 0.5, broadcasting)] == [0.5, 0.5]
+
+
+def test_a_single_call_that_raises_shows_its_traceback_in_the_cell_and_in_a_script(run_here: Launch) -> None:
+    def unlucky():
+        raise ValueError("no luck")
+
+    with pytest.raises(RunFailed) as caught:
+        run_here(unlucky, BaseConfig())
+    line, shown = caught.value._render_traceback_()
+    assert line.endswith("failed: the trial failed with ValueError: no luck. 1 trial: 1 failed.")
+    assert shown.startswith("Traceback (most recent call last):")
+    assert 'raise ValueError("no luck")' in shown
+    assert shown.endswith("ValueError: no luck")
+    assert "".join(traceback.format_exception(caught.value)).endswith(f"{shown}\n")
+
+
 def test_several_numbers_without_a_name_end_the_run_with_the_fix(run_here: Launch) -> None:
     with pytest.raises(RunFailed, match="--maximize score"):
         run_here(quadratic, OptimizationConfig(num_trials=20))
@@ -237,6 +277,11 @@ def test_nothing_starts_for_what_cannot_work(run_here: Launch, tmp_path: Path) -
         (lambda: 1, OptimizationConfig(), "nothing to search"),
         (locked, OptimizationConfig(), "lock"),
         (quadratic, OptimizationConfig(optimizer="grid"), "step"),
+        (
+            lambda module: 1,
+            TfDistributedConfig(module=type("Net", (), {"__module__": "torch.nn"})),
+            "is Net, of PyTorch",
+        ),
     ):
         with pytest.raises(ConfigError, match=message):
             run_here(train_fn, config)

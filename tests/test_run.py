@@ -12,7 +12,16 @@ from golden import JOURNALS
 from store_runs import begun, complete_trial, hparams, record, run_on_disk, store_in, whole_run
 
 from lagom_magic.errors import ConfigError, StoreError
-from lagom_magic.events.facts import MetricReported, RunState, TrialEnded, TrialStarted, TrialState
+from lagom_magic.events.facts import (
+    Fact,
+    MetricReported,
+    RunEnded,
+    RunState,
+    TrialEnded,
+    TrialError,
+    TrialStarted,
+    TrialState,
+)
 from lagom_magic.run import Run
 from lagom_magic.store.requests import Request
 
@@ -278,6 +287,49 @@ def test_the_result_of_a_single_call_is_what_it_returned(tmp_path: Path) -> None
         TrialEnded(0, 1, 1, TrialState.COMPLETE, {"accuracy": 0.5}, 0.5, values={"note": "'ok'"}),
     ]
     assert Run(run_on_disk(tmp_path, facts=facts)).result == {"accuracy": 0.5, "note": "'ok'"}
+
+
+def failed_call(error: TrialError, kind: str = "train") -> list[Fact]:
+    return [
+        *begun(kind=kind, n_trials=1),
+        TrialStarted(0, 1, 1, {}),
+        TrialEnded(0, 1, 1, TrialState.FAILED, error=error),
+        RunEnded(RunState.FAILED, f"the trial failed with {error.in_words}"),
+    ]
+
+
+def test_a_long_traceback_is_cut_to_its_end_and_says_where_the_whole_is(tmp_path: Path) -> None:
+    text = "Traceback (most recent call last):\n" + "  File 'train.py', deep\n" * 1000 + "ValueError: at last\n"
+    shown = Run(run_on_disk(tmp_path, facts=failed_call(TrialError("ValueError", "at last", text)))).traceback
+    first, *lines = shown.splitlines()
+    assert first == "… the end of it; all: print(lagom_run.trials[0].error)"
+    assert set(lines[:-1]) == {"  File 'train.py', deep"}
+    assert lines[-1] == "ValueError: at last"
+    assert len(shown) < 5000
+
+
+def test_a_search_names_the_way_to_its_first_traceback_and_shows_none(tmp_path: Path) -> None:
+    error = TrialError("ValueError", "bad", "Traceback …\nValueError: bad")
+    run = Run(run_on_disk(tmp_path, facts=failed_call(error, kind="hpo")))
+    assert run.traceback == ""
+    assert run.describe_end().endswith(" Traceback of trial 0: print(lagom_run.trials[0].error)")
+
+
+def test_a_run_that_failed_has_no_model_for_that_reason(tmp_path: Path) -> None:
+    run = Run(run_on_disk(tmp_path, facts=failed_call(TrialError("ValueError", "bad"))))
+    with pytest.raises(StoreError, match="has no model: it failed: the trial failed with ValueError: bad"):
+        run.load_model()
+
+
+def test_a_run_that_is_complete_without_a_model_says_how_to_keep_one(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="has no model: let the training function return it, such as"):
+        Run(run_on_disk(tmp_path, facts=whole_run())).load_model()
+
+
+def test_the_warnings_of_a_trial_are_there(tmp_path: Path) -> None:
+    ended = TrialEnded(0, 1, 1, TrialState.COMPLETE, {"loss": 1.0}, 1.0, warnings=("it had no effect",))
+    run = Run(run_on_disk(tmp_path, facts=[*begun(), TrialStarted(0, 1, 1, {}), ended]))
+    assert run.trials[0].warnings == ("it had no effect",)
 
 
 def test_runs_are_equal_when_they_are_of_the_same_folder(tmp_path: Path) -> None:

@@ -10,6 +10,14 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+#: A word in the code → what PyTorch imports, in two seconds, when that is first used and not before.
+_TORCH_IMPORTS_LATE = {
+    "optim": "torch._dynamo",
+    "Adam": "torch._dynamo",
+    "AdamW": "torch._dynamo",
+    "SGD": "torch._dynamo",
+}
+
 _GLOBAL_OPERATIONS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"})
 
 
@@ -89,10 +97,14 @@ def preload_modules(function: Callable[..., Any], notebook_dir: Path) -> list[st
     those that every Python has loaded already.
     """
     names: set[str] = set()
+    words: set[str] = set()
     for inner in own_functions(function):
         names.update(imported_modules(inner.__code__))
+        words.update(word for code in _codes(inner.__code__) for word in code.co_names)
         for value in used_variables(inner).values():
             names.add(value.__name__ if isinstance(value, ModuleType) else str(getattr(value, "__module__", "")))
+    if any(name.partition(".")[0] == "torch" for name in names):
+        names.update(module for word, module in _TORCH_IMPORTS_LATE.items() if word in words)
     return sorted(name for name in names if _is_preloadable(name, notebook_dir))
 
 

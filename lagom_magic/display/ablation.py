@@ -17,7 +17,8 @@ from lagom_magic.statistics.ablation import BASELINE, Ablation, AblationRow
 
 #: Characters of a component's name, of how it was left out, and of why it failed.
 NAME_LIMIT, CHANGE_LIMIT, REASON_LIMIT = 40, 120, 300
-#: An interval that goes further from zero than this many times the largest difference is drawn as cut off.
+#: An interval that goes further from zero than this many times the largest difference, and than the narrowest one, is
+#: drawn as cut off.
 _REACH = 2.5
 _MARGIN = 0.05
 _DECIMALS_LIMIT = 7
@@ -26,8 +27,9 @@ _DECIMALS_LIMIT = 7
 EVIDENCE_WORDS = {"worse": "worse", "better": "better", "lower": "lower", "higher": "higher", "none": "no evidence"}
 #: What the numbers are.
 KEY = (
-    "Δ: mean paired difference to the baseline, same seeds. CI: 95 %, t. "
-    "p: paired t-test, Holm-corrected; evidence is p < 0.05."
+    "Δ: mean paired difference over the n repeats that both have, same seeds; where the baseline has more, it is not "
+    "the difference of the means. CI: 95 %, t, not corrected. p: paired t-test, Holm-corrected; evidence is p < 0.05. "
+    "Time: median without each worker's first trial, not tested."
 )
 #: The same as a sign, which is also the shape that marks the difference on its interval.
 EVIDENCE_MARKS = {"worse": "●", "better": "◆", "lower": "▼", "higher": "▲", "none": "○"}
@@ -143,7 +145,7 @@ def baseline_detail(picture: Picture) -> str:
     """What the number of `baseline_words` is: 'baseline, 5 repeats (± sd) · evidence for 3 of 7 components'."""
     row = picture.baseline
     if row is None or row.mean is None:
-        baseline = "baseline: none yet"
+        baseline = "baseline: none"
     else:
         baseline = f"baseline, {count(row.n, 'repeat')}{'' if row.sd is None else ' (± sd)'}"
     return f"{baseline} · {evidence_summary(picture)}"
@@ -152,7 +154,7 @@ def baseline_detail(picture: Picture) -> str:
 def evidence_summary(picture: Picture) -> str:
     """'evidence for 3 of 7 components'; before anything can be said, that."""
     if not picture.n_judged:
-        return "no interval yet" if picture.n_components else "no component yet"
+        return "no interval" if picture.n_components else "no component"
     plural = "" if picture.n_judged == 1 else "s"
     return f"evidence for {picture.n_with_evidence} of {picture.n_judged} component{plural}"
 
@@ -180,14 +182,14 @@ def amount(n: int | None) -> str:
 
 
 def saving(value: float | None, baseline: float | None) -> str:
-    """The difference to the baseline as a share of it: '-12 %', '+0.3 %', 'the same', '' where it cannot be said."""
+    """The difference to the baseline as a share of it: '-12 %', '+0.3 %', 'about the same'; '' where not known."""
     if value is None or not baseline:
         return ""
     percent = 100 * (value - baseline) / baseline
     if percent == 0:
         return "the same"
     if abs(percent) < 0.05:
-        return f"{'+' if percent > 0 else '-'}<0.1 %"
+        return "about the same"
     return f"{percent:+.1f} %" if abs(percent) < 1 else f"{percent:+.0f} %"
 
 
@@ -213,8 +215,10 @@ def _most_telling(rows: Sequence[AblationRow], limit: int) -> list[AblationRow]:
 
 def _axis(rows: Sequence[AblationRow]) -> tuple[float, float]:
     deltas = _finite(row.delta for row in rows)
-    reach = _REACH * max(map(abs, deltas), default=0.0) or math.inf
     lows, highs = _finite(row.ci_low for row in rows), _finite(row.ci_high for row in rows)
+    reaches = (max(-row.ci_low, row.ci_high) for row in rows if row.ci_low is not None and row.ci_high is not None)
+    narrowest = min(_finite(reaches), default=0.0)
+    reach = max(_REACH * max(map(abs, deltas), default=0.0), narrowest) or math.inf
     low = min([0.0, *deltas, *(max(value, -reach) for value in lows)])
     high = max([0.0, *deltas, *(min(value, reach) for value in highs)])
     margin = _MARGIN * (high - low) or 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from html import escape
 
 from lagom_magic.display.ablation import (
@@ -26,8 +27,8 @@ from lagom_magic.statistics.ablation import BASELINE, AblationRow
 COMPONENT_LIMIT, METRIC_LIMIT = 40, 3
 METRIC_NAME_LIMIT = 20
 BAR_WIDTH, BAR_HEIGHT = 150, 22
-#: How far the labels of the bars' axis must be apart.
-LABEL_GAP = 42
+#: What a character of the axis' labels takes, and how far these must be apart.
+CHARACTER_WIDTH, LABEL_GAP = 6, 6
 #: The zero line reaches through the whole cell, which cuts it.
 _OVER = 80
 STATE_MARKS = {"FAILED": "✖", "RUNNING": "●", "WAITING": "○", "STOPPED": "■", "PRUNED": "✂"}
@@ -100,11 +101,12 @@ class _Table:
         if base is not None and not is_baseline:
             saved = [saving(row.parameters, base.parameters), saving(row.seconds, base.seconds)]
         word = row.evidence or ""
+        scale = self._scale() if any(other.delta is not None for other in table.rows) else ""
         cells = [
             f'<th scope="row" class="lg-l lg-part">{self._name(row)}</th>',
             f'<td class="lg-wide">{escape(metric(row.mean))}</td>',
             f'<td class="lg-l lg-find lg-{word}">{_finding(row)}</td>',
-            f'<td class="lg-interval lg-{word}">{self._scale() if is_baseline else self._bar(row)}</td>',
+            f'<td class="lg-interval lg-{word}">{scale if is_baseline else self._bar(row)}</td>',
             f"<td>{escape(told[0])}{_small(told[1])}</td>",
             f'<td class="lg-wide">{escape(told[2])}</td>',
             f'<td class="lg-wide">{row.n}</td>',
@@ -149,17 +151,27 @@ class _Table:
     def _scale(self) -> str:
         """What the bars' axis is, in the baseline's row, whose difference is zero."""
         values = ticks(self._frame.x_low, self._frame.x_high, 3)
-        if len(values) > 1:  # zero is always named; of the others those that are far enough from each other
-            zero = min(range(len(values)), key=lambda i: abs(values[i]))
-            step = math.ceil(LABEL_GAP / max(1.0, self._x(values[1]) - self._x(values[0])))
-            values = values[zero % step :: step]
+        zero = min(range(len(values)), key=lambda i: abs(values[i]), default=0)
+        # Zero is always named; of the others every so many that none touches the next.
+        thinned = (values[zero % step :: step] for step in range(1, len(values)))
+        values = next((some for some in thinned if self._are_apart(some)), values[zero : zero + 1])
         parts = [f'<path class="lg-grid" d="M{self._x(0.0):.4g} {BAR_HEIGHT - 4}V{BAR_HEIGHT + _OVER}"/>']
         for value in values:
             x = self._x(value)
-            anchor = "end" if x > BAR_WIDTH - 16 else "start" if x < 16 else "middle"
-            text = f"{'+' if value > 0 else ''}{number(value, 3)}"
-            parts.append(f' <text x="{x:.4g}" y="14" text-anchor="{anchor}">{escape(text)}</text>')
+            anchor = _ANCHORS[_left_share(x)]
+            parts.append(f' <text x="{x:.4g}" y="14" text-anchor="{anchor}">{escape(_tick(value))}</text>')
         return _svg("", parts)
+
+    def _are_apart(self, values: Sequence[float]) -> bool:
+        """Whether labels below these values leave room between them."""
+        end = -math.inf
+        for value in values:
+            x, width = self._x(value), CHARACTER_WIDTH * len(_tick(value))
+            start = x - _left_share(x) * width
+            if start < end + LABEL_GAP:
+                return False
+            end = start + width
+        return True
 
     def _x(self, value: float) -> float:
         return float(self._frame.place((value, 0.0)).split()[0])
@@ -172,6 +184,19 @@ _SHAPES = {
     "lower": "m-4.5 -3.5h9l-4.5 8z",
     "higher": "m-4.5 3.5h9l-4.5 -8z",
 }
+
+
+#: By how much of a label is left of its tick.
+_ANCHORS = {0.0: "start", 0.5: "middle", 1.0: "end"}
+
+
+def _left_share(x: float) -> float:
+    """None of a label at the left end is left of its tick, all of one at the right end, else half."""
+    return 1.0 if x > BAR_WIDTH - 16 else 0.0 if x < 16 else 0.5
+
+
+def _tick(value: float) -> str:
+    return f"{'+' if value > 0 else ''}{number(value, 3)}"
 
 
 def _finding(row: AblationRow) -> str:

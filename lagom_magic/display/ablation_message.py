@@ -5,6 +5,7 @@ Made by `updates`. All numbers, words of workers and the bars' axis come from he
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from lagom_magic.display.ablation import (
@@ -24,11 +25,9 @@ from lagom_magic.events.fold import RunView
 from lagom_magic.statistics.ablation import Ablation, AblationRow, ablation_of
 
 COMPONENT_LIMIT, METRIC_LIMIT = 200, 8
-#: Of an `AblationRow`, what is told where it is known.
-_NUMBERS = (
-    *("mean", "sd", "delta", "ci_low", "ci_high", "p_holm"),
-    *("interaction", "interaction_low", "interaction_high", "interaction_p_holm"),
-)
+#: Of an `AblationRow`, what is told where it is known; differences are rounded here, as a page does not round twice.
+_NUMBERS = ("mean", "sd", "p_holm", "interaction_p_holm")
+_DIFFERENCES = ("delta", "ci_low", "ci_high", "interaction", "interaction_low", "interaction_high")
 
 
 class AblationTelling:
@@ -110,11 +109,14 @@ def _metric(table: MetricTable, index: dict[str, int]) -> dict[str, Any]:
         "name": one_line(table.metric, METRIC_NAME_LIMIT),
         "axis": [short(end) for end in table.axis],
         "decimals": table.decimals,
-        "rows": [{"at": index[row.component], **_numbers(row)} for row in rows],
+        "rows": [{"at": index[row.component], **_numbers(row, table.decimals)} for row in rows],
     }
 
 
-def _numbers(row: AblationRow) -> dict[str, Any]:
-    numbers = {name: getattr(row, name) for name in _NUMBERS}
-    told = {name: short(value) for name, value in numbers.items() if value is not None}
+def _numbers(row: AblationRow, decimals: int | None) -> dict[str, Any]:
+    told = {name: short(value) for name in _NUMBERS if (value := getattr(row, name)) is not None}
+    for name in _DIFFERENCES:
+        if (value := getattr(row, name)) is not None:
+            is_rounded = decimals is not None and math.isfinite(value)
+            told[name] = round(value, decimals) if is_rounded else short(value)
     return {**told, "n": row.n, **({"evidence": row.evidence} if row.evidence else {})}

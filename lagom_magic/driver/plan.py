@@ -18,7 +18,8 @@ class RunPlan:
         n_workers: how many slots to start, >= 1.
         metric: the metric that counts; None = the only number that a trial returns.
         direction: whether the best is the largest or the smallest.
-        needs_metric: whether a trial without the metric has failed (a search) or not (a single run).
+        needs_metric: whether a trial without the metric has failed (where trials are compared or one was named) or
+            not (a single call of which nothing was said).
         seed: of the run; None = every trial unseeded.
         retries: how often a FAILED trial runs again.
         max_failures: how many FAILED trials the run bears; None = all but the last.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lagom_magic.magics.namespace import look_up
-from lagom_magic.magics.options import STRATEGY_WORDS, Verb
+from lagom_magic.magics.options import STRATEGY_WORDS, Option, Verb
 from lagom_magic.magics.parse import assignments, literal
 from lagom_magic.magics.settings import Settings
 from lagom_magic.spec import checks
@@ -69,7 +69,7 @@ def build_config(
         if dest in _NOT_FIELDS:
             continue
         if options[dest].name_of:
-            fields[dest] = _named(dest, text, names, options[dest].flag)
+            fields[dest] = _named(text, names, options[dest])
         else:
             fields[dest] = literal(text) if dest in _NUMBERS else text
     fields |= _metric(given) | _hparams(given, fields)
@@ -99,12 +99,12 @@ def _distributed(fields: dict[str, Any], train_fn: Callable[..., Any] | None) ->
     return TorchDistributedConfig(**fields) if framework == "torch" else TfDistributedConfig(**fields)
 
 
-def _named(dest: str, text: str, names: Mapping[str, Any], flag: str) -> Any:
+def _named(text: str, names: Mapping[str, Any], option: Option) -> Any:
     """The variable; for a sampler or pruner, a built-in word comes first, and the config refuses unknown ones."""
-    words = _WORDS.get(dest, ())
+    words = _WORDS.get(option.dest, ())
     if words and (text.lower() in words or text.partition(".")[0] not in names):
         return text
-    return look_up(text, names, flag)
+    return look_up(text, names, option.flag, is_data=option.name_of == "data")
 
 
 def _metric(given: Mapping[str, Any]) -> dict[str, str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
@@ -17,20 +19,29 @@ if TYPE_CHECKING:
 
 #: What IPython itself puts into the namespace.
 _SHELL_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open"})
+#: How names of files with data end.
+_DATA_SUFFIXES = (".parquet", ".csv", ".json", ".npy", ".npz", ".pt", ".pkl", ".txt", ".arrow", ".tfrecord")
 
 
-def look_up(path: str, names: Mapping[str, Any], option: str) -> Any:
+def look_up(path: str, names: Mapping[str, Any], option: str, *, is_data: bool = False) -> Any:
     """The object at a dotted path.
 
     Args:
         path: such as `lagom_run.best`.
         names: the notebook's namespace.
         option: for the message.
+        is_data: whether the object may be a file's path, so that a person may have typed one here.
 
     Raises:
         UsageError: when there is none, with the nearest that there is.
     """
     first, *attributes = path.split(".")
+    if is_data and ("/" in path or (path.endswith(_DATA_SUFFIXES) and not _has(names.get(first), attributes))):
+        name = _variable_for(path, names)
+        raise UsageError(
+            f"lagom: {option} {path}: this takes the name of a variable. Put the path into one, "
+            f'{name} = "{path}", and name that: {option} {name}.'
+        )
     if first not in names:
         hint = nearest(first, visible(names))
         raise UsageError(f"lagom: {option} {path}: the notebook has no variable {first!r}. Define it first.{hint}")
@@ -41,6 +52,20 @@ def look_up(path: str, names: Mapping[str, Any], option: str) -> Any:
             raise UsageError(f"lagom: {option} {path}: {shown} has no attribute {attribute!r}.{hint}")
         found, shown = getattr(found, attribute), f"{shown}.{attribute}"
     return found
+
+
+def _has(found: Any, attributes: list[str]) -> bool:
+    for attribute in attributes:
+        if not hasattr(found, attribute):
+            return False
+        found = getattr(found, attribute)
+    return True
+
+
+def _variable_for(path: str, names: Mapping[str, Any]) -> str:
+    """A free name for a variable that holds a file's path."""
+    name = re.sub(r"\W", "_", PurePosixPath(path).stem)
+    return name if name.isidentifier() and name not in names else "path"
 
 
 def named_run(text: str, names: Mapping[str, Any], backend: Backend) -> Run:

@@ -131,6 +131,8 @@ class Verbs:
         if found is None:
             raise UsageError("%lagom best: there is no run yet. Start one with %%lagom hpo.")
         best, head = found.best, f"run {found.name}/{found.id} ({found.state.value})"
+        if found.is_ablation:
+            return f"{head} is an ablation, whose best trial is no result. Its table: lagom_run.ablation"
         if best is None:
             return f"{head}: no complete trial with a metric"
         rows = [(f"  {name}", repr(value)) for name, value in best.hparams.items()]

@@ -35,8 +35,8 @@ class _Component:
 
     @property
     def is_barred(self) -> bool:
-        """It has failed and never worked, so a further repeat would fail too."""
-        return self.n_failed > 0 and not self.n_complete
+        """It has failed with two seeds and never worked, so a further repeat would fail too."""
+        return self.n_failed > 1 and not self.n_complete
 
     @property
     def is_hopeless(self) -> bool:
@@ -48,7 +48,7 @@ class LocoSampler(Sampler):
     """Every component and the baseline, the same repeats of each; then more where the noise is still large.
 
     Repeat by repeat, the baseline first, so that the whole table fills early. Repeat r of every component has the
-    same seed. A component that failed and was never complete gets no further repeats; the baseline goes on.
+    same seed. A component that failed twice and was never complete gets no further repeats; the baseline goes on.
 
     With `until_width`, after the planned repeats: another one for the component whose 95 % interval of the difference
     to the baseline is widest, repeats in flight taken into account, and the baseline's repeat before it where it
@@ -189,7 +189,7 @@ class LocoSampler(Sampler):
             baseline = self._baseline.values
             pairs = [(value, baseline[r]) for r, value in component.values.items() if r in baseline]
             found = difference(pairs)
-            if found.width == 0 and found.mean:  # rare: all the same, so its noise is that of rounding
+            if found.n > 1 and found.width is None:  # rare: all the same, so its noise is that of rounding
                 found = difference(pairs, resolution_of(one.values.values() for one in self._components))
             self._differences[component.label] = found
         return found

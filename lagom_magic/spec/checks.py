@@ -133,10 +133,9 @@ def metric_name(name: str, value: object) -> None:
         )
 
 
-def line(name: str, value: object, example: str) -> None:
-    """Checks that `value` is a text of one line, and not empty."""
-    if not isinstance(value, str) or not value.strip() or not value.isprintable():
-        raise wrong(name, value, "a name of one line", f"Write {example}.")
+def not_taken(call: str, value: object, allowed: str, example: str) -> ConfigError:
+    """The error for what a method cannot take: `features.include(3): 3 is not allowed; …`."""
+    return ConfigError(f"{call}: got {value!r}; allowed: {allowed}. Write {example}.")
 
 
 def texts(name: str, value: object) -> tuple[str, ...]:

@@ -258,9 +258,10 @@ class AblationConfig(BaseConfig):
         if not is_number or not math.isfinite(width) or width <= 0:  # type: ignore[arg-type, operator]
             fix = f"Try {checks.assigned('until_width', 0.005)}."
             raise checks.wrong("until_width", width, "a width of an interval, > 0", fix)
-        if self.repeats < 2:
+        if self.repeats < 3:
             raise ConfigError(
-                "until_width (--until-width) needs intervals to begin with: use repeats=3 (--repeats 3) or more."
+                f"until_width (--until-width) needs intervals to begin with: repeats (--repeats) is {self.repeats}; "
+                "allowed: 3 or more. Use repeats=5 (--repeats 5)."
             )
 
 

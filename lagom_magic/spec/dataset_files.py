@@ -65,6 +65,12 @@ class ParquetColumns:
         return f"{self.root.rstrip('/')}/{file}" if file else self.root
 
 
+def shown(name: object) -> str:
+    """A column's name as one line of a message, whatever characters it has."""
+    text = str(name)
+    return text if text.strip() and text.isprintable() else repr(text)
+
+
 def is_csv(path: str | os.PathLike[str]) -> bool:
     """Whether a path is called like a CSV file."""
     return os.fspath(path).lower().endswith(_CSV_SUFFIX)
@@ -178,8 +184,8 @@ def _parquet_files(filesystem: Any, root: str, path: str) -> tuple[str, ...]:
     for part in (part for name in files for part in name.split("/")[:-1]):
         if "=" in part:
             raise ConfigError(
-                f"{path} keeps the column {part.partition('=')[0]!r} in the names of its folders ({part}), not in its "
-                "files. Write it without partitions."
+                f"{path} keeps the column {part.partition('=')[0]!r} in the names of its folders ({shown(part)}), "
+                "not in its files. Write it without partitions."
             )
     return tuple(files)
 

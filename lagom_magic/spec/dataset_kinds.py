@@ -27,6 +27,8 @@ _CLASSES: tuple[tuple[str, str, Kind], ...] = (
 
 def kind_of(data: object) -> Kind:
     """How a dataset is read; "array" is all that has rows and no names, "parts" a tuple or list of datasets."""
+    if is_spark(data):
+        return "unknown"
     for module, name, kind in _CLASSES:
         if is_instance(data, module, name):
             return kind
@@ -59,6 +61,11 @@ def is_instance(data: object, module: str, name: str) -> bool:
     return isinstance(found, type) and isinstance(data, found)
 
 
+def is_spark(data: object) -> bool:
+    """Whether it is a DataFrame of Spark, of Spark Connect or of pandas on Spark."""
+    return any(cls.__name__ == "DataFrame" and cls.__module__.startswith("pyspark.") for cls in type(data).__mro__)
+
+
 def is_pair(item: object) -> bool:
     """Whether an item of a dataset is (values, label, …), and not the values alone."""
     return isinstance(item, tuple) or (isinstance(item, list) and kind_of(item) != "array")
@@ -77,4 +84,6 @@ def _is_container(data: Sequence[Any]) -> bool:
 
 
 def _is_single_value(value: object) -> bool:
-    return value is None or isinstance(value, (str, bytes, Number)) or (hasattr(value, "shape") and not shape_of(value))
+    if value is None or isinstance(value, (str, bytes, Number)):
+        return True
+    return not is_spark(value) and hasattr(value, "shape") and not shape_of(value)

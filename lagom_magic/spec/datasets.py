@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lagom_magic.errors import ConfigError, nearest
-from lagom_magic.spec.dataset_files import csv_columns, is_csv, parquet_columns
-from lagom_magic.spec.dataset_kinds import is_instance, is_pair, kind_of, shape_of
+from lagom_magic.spec.dataset_files import csv_columns, is_csv, parquet_columns, shown
+from lagom_magic.spec.dataset_kinds import is_instance, is_pair, is_spark, kind_of, shape_of
+from lagom_magic.spec.random_state import untouched_random_state
 
 _MAX_LISTED = 20
 _GENERATOR = (
@@ -51,7 +52,65 @@ def features_of(data: object, label_name: str | None, feature_names: Sequence[st
         ConfigError: the data are of another kind, or names are missing, double, or unknown to the data.
     """
     feature_names = checked_names(feature_names)
-    columns = columns_of(data, label_name, feature_names)
+    return _features_in(columns_of(data, label_name, feature_names), label_name, feature_names)
+
+
+def features_of_item(item: object, label_name: str | None, feature_names: Sequence[str] | None, what: str) -> list[str]:
+    """The names of what a torch dataset's item holds; as `features_of`, by an item that was read already.
+
+    Args:
+        item: values, or (values, label, …).
+        label_name: as there.
+        feature_names: as there.
+        what: the dataset, for messages.
+    """
+    return _features_in(_of_item(item, feature_names, what), label_name, feature_names)
+
+
+def shape_of_features(data: Any) -> tuple[int, ...] | None:
+    """How wide the parts of a dataset are, in their order; the same with and without some features = all are there.
+
+    Counted are columns and keys, and the last axis of arrays of two and more axes, of items of one and more. Nothing is
+    drawn from the random generators, and no item is taken from what can be read only once.
+
+    Args:
+        data: of any kind; a DataLoader counts as its dataset.
+
+    Returns:
+        None where it cannot be told.
+    """
+    widths = _widths(data, n_axes=2)
+    return tuple(widths) or None
+
+
+def _widths(data: Any, *, n_axes: int) -> list[int]:
+    if is_instance(data, "torch", "utils.data.DataLoader"):
+        return _widths(data.dataset, n_axes=n_axes)
+    match kind_of(data):
+        case "pandas" | "polars" | "arrow" | "records" | "path":
+            return [len(columns_of(data, None, None).names)]
+        case "dict":
+            return [len(data), *(width for value in data.values() for width in _widths(value, n_axes=n_axes))]
+        case "torch":
+            is_empty = _is_read_once(data) or (hasattr(data, "__len__") and not len(data))
+            return [] if is_empty else _widths_of_item(torch_item(data))
+        case "tensorflow":
+            return _widths_of_item(data.element_spec)
+        case "parts":
+            return [width for part in data for width in _widths(part, n_axes=n_axes)]
+        case "array":
+            shape = shape_of(data) or ()
+            return [shape[-1]] if len(shape) >= n_axes and shape[-1] is not None else []
+        case _:
+            return []
+
+
+def _widths_of_item(item: Any) -> list[int]:
+    """Of (values, label, …) the values count."""
+    return _widths(item[0] if is_pair(item) and item else item, n_axes=1)
+
+
+def _features_in(columns: Columns, label_name: str | None, feature_names: Sequence[str] | None) -> list[str]:
     _check_label(label_name, columns)
     for name in feature_names or ():
         if name not in columns.names:
@@ -141,19 +200,36 @@ def feature_parts(data: Sequence[Any], label_name: str | None, feature_names: Se
 
 
 def torch_item(data: Any) -> Any:
-    """The first item of a torch dataset.
+    """The first item of a torch dataset; the random generators continue as if it had not been read.
 
     Raises:
-        ConfigError: it has none.
+        ConfigError: it has none, or cannot be read again from the beginning.
     """
     missing = object()
-    if is_instance(data, "torch", "utils.data.IterableDataset"):
-        item = next(iter(data), missing)
-    else:
-        item = data[0] if not hasattr(data, "__len__") or len(data) else missing
+    if _is_read_once(data):
+        raise ConfigError(
+            f"The items of {type(data).__name__} can be read only once, and a look at the first would use it up. Let "
+            "__iter__ make a new iterator each time, such as by opening the file there or calling the function that "
+            "makes the items."
+        )
+    with untouched_random_state():
+        if is_instance(data, "torch", "utils.data.IterableDataset"):
+            item = next(iter(data), missing)
+        else:
+            item = data[0] if not hasattr(data, "__len__") or len(data) else missing
     if item is missing:
         raise ConfigError(f"The dataset ({type(data).__name__}) is empty: it has no item to read its features from.")
     return item
+
+
+def _is_read_once(data: Any) -> bool:
+    """Whether a torch dataset gives the items of one iterator, which it holds or is."""
+    if not is_instance(data, "torch", "utils.data.IterableDataset"):
+        return False
+    if any(isinstance(value, Iterator) for value in vars(data).values()):
+        return True
+    with untouched_random_state():
+        return iter(data) is iter(data)
 
 
 def _check_label(label_name: str | None, columns: Columns) -> None:
@@ -163,6 +239,8 @@ def _check_label(label_name: str | None, columns: Columns) -> None:
 
 def _of_dict(data: Mapping[Any, Any]) -> Columns:
     for name, value in data.items():
+        if is_spark(value):
+            raise _other_kind(value)
         kind = kind_of(value)
         is_column = kind in ("array", "parts") or (kind == "unknown" and hasattr(value, "__len__"))
         if not is_column or isinstance(value, bytes):
@@ -264,12 +342,12 @@ def _check_single(names: Sequence[str], what: str) -> None:
 
 def _unknown(problem: str, name: str, known: Iterable[str]) -> ConfigError:
     names = list(known)
-    return ConfigError(f"{problem}; it has: {_listed(names)}.{nearest(name, names)}")
+    return ConfigError(f"{problem}; it has: {_listed(names)}.{nearest(shown(name), map(shown, names))}")
 
 
 def _listed(names: Sequence[str]) -> str:
     more = f" … ({len(names)} in all)" if len(names) > _MAX_LISTED else ""
-    return ", ".join(map(str, names[:_MAX_LISTED])) + more
+    return ", ".join(map(shown, names[:_MAX_LISTED])) + more
 
 
 def _sentence(text: str) -> str:
@@ -278,12 +356,18 @@ def _sentence(text: str) -> str:
 
 def _named(value: object) -> str:
     """An object's class and shape, for messages."""
-    shape = shape_of(value) if hasattr(value, "shape") else None
+    shape = shape_of(value) if not is_spark(value) and hasattr(value, "shape") else None
     name = f"{type(value).__module__.partition('.')[0]}.{type(value).__qualname__}".removeprefix("builtins.")
     return f"{name} of shape {shape}" if shape else name
 
 
 def _other_kind(data: object) -> ConfigError:
+    if is_spark(data):
+        to_pandas = "to_pandas" if hasattr(type(data), "to_pandas") else "toPandas"
+        return ConfigError(
+            f"The dataset is a Spark DataFrame, which no trial can read. Give frame.{to_pandas}(), or write it with "
+            "frame.write.parquet(path) and give the path."
+        )
     return ConfigError(
         f"Features cannot be left out of a dataset of the type {_named(data)}. Known: a DataFrame, a pyarrow Table, a "
         "dict of arrays, arrays with feature_names=[…], a path of Parquet files or of a CSV file, a torch Dataset, a "

@@ -7,11 +7,18 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from lagom_magic.errors import ConfigError
+from lagom_magic.spec.checks import spelled
 
 #: {framework: the packages that speak for it}
 _PACKAGES = {
     "torch": frozenset({"torch", "torchvision", "torchaudio", "accelerate", "lightning", "pytorch_lightning"}),
     "tensorflow": frozenset({"tensorflow", "keras", "tf_keras"}),
+}
+_NAMES = {"torch": "PyTorch", "tensorflow": "TensorFlow"}
+#: {framework: how a person chooses it}
+_CHOICES = {
+    "torch": "--strategy ddp or fsdp (TorchDistributedConfig)",
+    "tensorflow": "--strategy mirrored (TfDistributedConfig)",
 }
 #: {strategy of `--strategy`: the framework that has it}
 STRATEGIES = {"ddp": "torch", "fsdp": "torch", "tp": "torch", "mirrored": "tensorflow"}
@@ -48,15 +55,38 @@ def framework_of(strategy: str, given: Mapping[str, Any], modules: Iterable[str]
     )
 
 
+def check_models(framework: str, given: Mapping[str, Any]) -> None:
+    """Looks whether models are of the framework that trains them, as far as their classes tell.
+
+    Args:
+        framework: "torch" or "tensorflow".
+        given: {argument: object}.
+
+    Raises:
+        ConfigError: one is of another framework.
+    """
+    for argument in ("model", "module"):
+        names = _packages_of(given.get(argument))
+        found = [other for other, packages in _PACKAGES.items() if packages & names]
+        if found and framework not in found:
+            value = given[argument]
+            shown = getattr(value, "__name__", type(value).__name__)
+            raise ConfigError(
+                f"{spelled(argument)} is {shown}, of {_NAMES[found[0]]}, but {_CHOICES[framework]} is for "
+                f"{_NAMES[framework]}. Use {_CHOICES[found[0]]}."
+            )
+
+
 def check_installed(framework: str) -> None:
     """Looks whether workers on this machine can import the framework; imports nothing.
 
     Raises:
         ConfigError: it is not installed here.
     """
-    package, name = {"torch": ("torch", "PyTorch"), "tensorflow": ("tensorflow", "TensorFlow")}[framework]
-    if importlib.util.find_spec(package) is None:
-        raise ConfigError(f"{name} is not installed here: %pip install 'lagom-magic[{framework}]', then try again.")
+    if importlib.util.find_spec(framework) is None:
+        raise ConfigError(
+            f"{_NAMES[framework]} is not installed here: %pip install 'lagom-magic[{framework}]', then try again."
+        )
 
 
 def _packages_of(value: object) -> set[str]:

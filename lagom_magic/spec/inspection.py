@@ -13,6 +13,7 @@ from lagom_magic.spec import checks
 from lagom_magic.spec.annotations import declared_domains, declared_switches, plain_function, strip_annotations
 from lagom_magic.spec.config import AblationConfig, BaseConfig, OptimizationConfig
 from lagom_magic.spec.processing import Processing, plan_processing
+from lagom_magic.spec.selection import is_same
 from lagom_magic.spec.space import Domain, Searchspace
 from lagom_magic.spec.study import AblationStudy, Switch
 from lagom_magic.spec.variants import AblationPlan, plan_ablation
@@ -204,7 +205,18 @@ class _Inspection:
         given = {name: getattr(config, name) for name in GIVEN if getattr(config, name) is not None}
         if config.process_data is not None:
             given = {name: value for name, value in given.items() if name in ("model", "module")}
-        return plan_ablation(study, given, self.parameters, self._switches(), config.order, self.label)
+        switches = self._switches()
+        defaults = {name: p.default for name, p in self.parameters.items() if p.default is not _P.empty}
+        return plan_ablation(
+            study,
+            given,
+            self.parameters,
+            switches,
+            config.order,
+            self.label,
+            defaults | self.fixed_hparams,
+            takes_any=self.takes_any,
+        )
 
     def _switches(self) -> dict[str, Switch]:
         """Those that are on in the baseline; one without a default is True there."""
@@ -216,7 +228,7 @@ class _Inspection:
             if name not in self.fixed_hparams and default is _P.empty:
                 self.fixed_hparams[name] = True
             on = self.fixed_hparams.get(name, default)
-            if on is not switch.off and on != switch.off:
+            if not is_same(on, switch.off):
                 found[name] = switch
             elif name not in self.fixed_hparams:
                 raise ConfigError(
@@ -278,6 +290,7 @@ class _Inspection:
             return
         name = missing[0]
         able = [*OURS, *GIVEN, *self.domains]
+        hint = "" if name in able else nearest(name, able)
         if name in ("model_function", "dataset_function"):
             kind = name.removesuffix("_function")
             raise ConfigError(
@@ -287,7 +300,7 @@ class _Inspection:
         raise ConfigError(
             f"Nothing fills argument {name!r} of {self.label}. Arguments are filled by name: "
             f"{', '.join(OURS)}; {', '.join(GIVEN)} from the options of these names; hyperparameters "
-            f"({', '.join(self.domains) or 'none declared'}). {self._how_to_fill(name)}{nearest(name, able)}"
+            f"({', '.join(self.domains) or 'none declared'}). {self._how_to_fill(name)}{hint}"
         )
 
     def _how_to_fill(self, name: str) -> str:

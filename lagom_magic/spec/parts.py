@@ -42,13 +42,13 @@ def parts_of(model: Any) -> list[Part]:
     """Every part of the model that has a name, in its order; empty for one without parts.
 
     Raises:
-        ConfigError: for what is no Keras, PyTorch or scikit-learn model.
+        ConfigError: for what is no Keras, PyTorch or scikit-learn model, and for a ScriptModule.
     """
     library = library_of(model)
     if library == "keras":
         return [Part(name, "layer", _about_layer(layer)) for name, layer in keras_layers(model)]
     if library == "torch":
-        return [Part(name, "layer", _about_module(module)) for name, module in model.named_modules() if name]
+        return [Part(name, "layer", _about_module(module)) for name, module in _torch_modules(model)]
     return [Part(name, "step", _shortened(repr(step))) for name, step in sklearn_steps(model)]
 
 
@@ -162,6 +162,22 @@ def _about_layer(layer: Any) -> str:
 # PyTorch
 
 
+def _torch_modules(model: Any) -> Iterator[tuple[str, Any]]:
+    """(name, module) as in `named_modules()`, but for what lies in a ScriptModule, whose code is fixed."""
+    script = sys.modules["torch"].jit.ScriptModule
+    if isinstance(model, script):
+        raise ConfigError(
+            "the model is a ScriptModule, whose code calls what was there when it was scripted, so nothing can be left "
+            "out of it. Give the model before scripting (torch.jit.script, torch.jit.trace)."
+        )
+    scripted: set[int] = set()
+    for name, module in model.named_modules():
+        if isinstance(module, script):
+            scripted |= {id(inner) for inner in module.modules() if inner is not module}
+        if name and id(module) not in scripted:
+            yield name, module
+
+
 def _about_module(module: Any) -> str:
     kind = type(module).__name__
     n_inside = sum(1 for _ in module.children())
@@ -185,7 +201,7 @@ def sklearn_steps(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def sklearn_members(model: Any) -> list[tuple[str, Any]]:
-    """(name, estimator or "passthrough") of what a Pipeline, ColumnTransformer, FeatureUnion, voting or stacking ensemble holds."""
+    """What a Pipeline, ColumnTransformer, FeatureUnion, voting or stacking ensemble holds: (name, member)."""
     for attribute in COMPOSITIONS:
         members = getattr(model, attribute, None)
         if isinstance(members, list) and members and all(isinstance(member, tuple) for member in members):

@@ -190,6 +190,14 @@ def known_name(how: str, name: str, known: Sequence[str]) -> str:
     return name
 
 
+def is_same(value: Any, other: Any) -> bool:
+    """Whether two values are equal; arrays and the like, whose comparison is no bool, are when they are one object."""
+    try:
+        return value is other or bool(value == other)
+    except (TypeError, ValueError):
+        return False
+
+
 def is_within(name: str, other: str) -> bool:
     """Whether a part lies in another one: 'encoder.conv' in 'encoder'."""
     return any(name.startswith(f"{other}{separator}") for separator in (".", "/", "__"))
@@ -198,11 +206,11 @@ def is_within(name: str, other: str) -> bool:
 def _groups(how: str, groups: Any, prefix: Any) -> list[Group]:
     if prefix is not None:
         if not isinstance(prefix, str) or not prefix:
-            raise checks.wrong(how, prefix, "the beginning of names", f"Write {how}(prefix='block1_').")
+            raise checks.not_taken(how, prefix, "the beginning of names", f"{how}(prefix='block1_')")
         return [Group(prefix=prefix)]
     items = [groups] if isinstance(groups, str) else list(groups)
     if not items:
-        raise checks.wrong(how, items, "names, lists of names, or prefix=…", f"Write {how}([['conv1', 'bn1']]).")
+        raise checks.not_taken(how, items, "names, lists of names, or prefix=…", f"{how}([['conv1', 'bn1']])")
     nested = [item for item in items if not isinstance(item, str)]
     if not nested:
         return [Group(tuple(flat(how, items)))]
@@ -216,11 +224,11 @@ def flat(how: str, names: Iterable[Any]) -> list[str]:
         found += [name] if isinstance(name, str) else list(name) if isinstance(name, Iterable) else [name]
     for name in found:
         if not isinstance(name, str) or not name:
-            raise checks.wrong(how, name, "names", f"Write {how}('a', 'b').")
+            raise checks.not_taken(how, name, "names", f"{how}('a', 'b')")
     return list(dict.fromkeys(found))
 
 
 def listed(names: Sequence[str], limit: int = 20) -> str:
     """The names for a message: 'a, b and 3 more'."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return (", ".join(names[:limit]) or "none") + more
+    return (", ".join(name if name.isprintable() else repr(name) for name in names[:limit]) or "none") + more

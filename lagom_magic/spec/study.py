@@ -6,7 +6,7 @@ Made in the notebook; nothing is built or read before a run, or before `print_al
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,7 +100,7 @@ class AblationStudy:
                 "data and hand them over: AblationStudy(dataset=frame, label_name='y', model=make_model)."
             )
         if label_name is not None and not isinstance(label_name, str):
-            raise checks.wrong("label_name", label_name, "a column's name", "Try label_name='y'.")
+            raise checks.not_taken("label_name", label_name, "a column's name", "label_name='y'")
         self.dataset = dataset
         self.label_name = label_name
         self.feature_names = None if feature_names is None else tuple(flat("feature_names", feature_names))
@@ -136,7 +136,7 @@ class AblationStudy:
         Raises:
             ConfigError: for a name that is taken, or when nothing differs.
         """
-        checks.line("add", name, "study.add('no attention', model=make_small)")
+        _check_line(name)
         if name == BASELINE or any(variant.name == name for variant in self.variants):
             raise ConfigError(f"study.add({name!r}): that name is taken. Choose another.")
         if model is None and dataset is None and not hparams:
@@ -210,7 +210,7 @@ def _makes_data(dataset: Any) -> bool:
 
 
 def takes_names(generator: Callable[..., Any]) -> bool:
-    """Whether its first argument can be given by position and has no default that says otherwise."""
+    """Whether its first argument is for the names: given by position, and without a default, or with an empty one."""
     try:
         parameters = list(inspect.signature(generator).parameters.values())
     except (TypeError, ValueError):
@@ -220,7 +220,10 @@ def takes_names(generator: Callable[..., Any]) -> bool:
         inspect.Parameter.POSITIONAL_OR_KEYWORD,
         inspect.Parameter.VAR_POSITIONAL,
     )
-    return bool(parameters) and parameters[0].kind in kinds
+    if not parameters or parameters[0].kind not in kinds:
+        return False
+    default = parameters[0].default
+    return default is inspect.Parameter.empty or default is None or (isinstance(default, Sized) and not len(default))
 
 
 def _needed_arguments(factory: Callable[..., Any]) -> list[str]:
@@ -236,6 +239,11 @@ def _needed_arguments(factory: Callable[..., Any]) -> list[str]:
     ]
 
 
+def _check_line(name: Any) -> None:
+    if not isinstance(name, str) or not name.strip() or not name.isprintable():
+        raise checks.not_taken("study.add", name, "a name of one line", "study.add('no attention', model=make_small)")
+
+
 def _check_generator(generator: Any) -> None:
     if not callable(generator) or not takes_names(generator):
         name = getattr(generator, "__name__", repr(generator))
@@ -247,7 +255,7 @@ def _check_generator(generator: Any) -> None:
 
 def _check_factory(name: str, factory: Any) -> None:
     if isinstance(factory, (list, tuple)):
-        raise checks.wrong(name, factory, "one class or factory", "An ablation takes one model.")
+        raise checks.not_taken(name, factory, "one class or factory, since an ablation takes one model", "model=Net")
     checks.model_source("model", factory)
     if not callable(factory):
-        raise checks.wrong(name, factory, "a class or a factory", "Pass the function that makes it.")
+        raise checks.not_taken(name, factory, "a class or a factory", "model=Net")

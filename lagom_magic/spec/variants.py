@@ -14,7 +14,7 @@ from typing import Any
 
 from lagom_magic.errors import ConfigError
 from lagom_magic.events.ablation import AND, BASELINE
-from lagom_magic.spec.selection import is_within, known_name
+from lagom_magic.spec.selection import is_same, is_within, known_name
 from lagom_magic.spec.study import (
     AblationStudy,
     Switch,
@@ -26,6 +26,8 @@ from lagom_magic.spec.study import (
 #: Arguments that get the ablated model, and those that get ablated data.
 MODEL_ARGUMENTS = ("model", "module", "model_function")
 DATA_ARGUMENTS = ("dataset", "dataset_function", "train_set", "test_set")
+#: Arguments that a custom variant cannot have: ours, and those that its model= and dataset= are for.
+_FILLED = ("hparams", "reporter", "seed", "trial", "budget", *MODEL_ARGUMENTS, *DATA_ARGUMENTS)
 #: More components than this are a mistake rather than a plan.
 MAX_COMPONENTS = 10_000
 
@@ -88,6 +90,13 @@ class AblationPlan:
         """The labels, without the baseline's."""
         return tuple(label for label in self.variants if label != BASELINE)
 
+    @property
+    def functions(self) -> list[Callable[..., Any]]:
+        """What makes models and data in trials."""
+        made_by = [self.model, *self.data.values()]
+        made_by += [made for variant in self.variants.values() for made in (variant.model, variant.dataset)]
+        return [function for function in made_by if callable(function)]
+
     def document(self) -> dict[str, Any]:
         """Label → what is left out, as JSON holds it; objects by their name."""
         return {
@@ -112,6 +121,9 @@ def plan_ablation(
     switches: Mapping[str, Switch],
     order: int,
     label: str,
+    baseline: Mapping[str, Any],
+    *,
+    takes_any: bool = False,
 ) -> AblationPlan:
     """All that an ablation will leave out.
 
@@ -122,11 +134,15 @@ def plan_ablation(
         switches: argument → its switch, of those that are on in the baseline.
         order: 2 = pairs of components too.
         label: the function, for messages.
+        baseline: argument → its value in the baseline, where that is known.
+        takes_any: the function takes any keyword.
 
     Raises:
         ConfigError: for a name that is not there, with the nearest, or nothing to leave out.
     """
-    return _Planning(study, given, tuple(takes), switches, order, label).plan()
+    planning = _Planning(study, given, tuple(takes), switches, order, label)
+    planning.check_custom(baseline, takes_any=takes_any)
+    return planning.plan()
 
 
 class _Planning:
@@ -163,7 +179,7 @@ class _Planning:
         variants = _by_label(singles)
         if not variants:
             raise ConfigError(
-                f"there is nothing to leave out of {self.label}. Mark arguments as switches (augment: Switch() = True), "
+                f"there is nothing to leave out of {self.label}. Mark arguments as switches, augment: Switch() = True, "
                 "or give a study: study = AblationStudy(dataset=frame, label_name='y', model=make_model); "
                 "study.features.include(); study.model.layers.include('conv1'), with --study study."
             )
@@ -208,6 +224,28 @@ class _Planning:
                 "your data."
             )
 
+    def check_custom(self, baseline: Mapping[str, Any], *, takes_any: bool) -> None:
+        """What people's own variants change reaches the function, and is a change.
+
+        Raises:
+            ConfigError: when it would be a second baseline.
+        """
+        for custom in self.study.variants:
+            how = f"study.add({custom.name!r})"
+            for name, value in custom.hparams.items():
+                if name in _FILLED:
+                    raise ConfigError(f"{how} names {name!r}, which lagom fills itself. Drop it there.")
+                known = [argument for argument in self.takes if argument not in _FILLED]
+                if not takes_any and ("hparams" not in self.takes or name not in baseline):
+                    known_name(how, name, known)
+                if name in baseline and is_same(value, baseline[name]):
+                    raise ConfigError(f"{how}: {name}={value!r} is what the baseline has too. Give another value.")
+            if custom.dataset is not None and not {"dataset", "dataset_function"} & set(self.takes):
+                raise ConfigError(
+                    f"{how} has a dataset of its own, but {self.label} takes neither `dataset` nor `dataset_function`. "
+                    "Add the argument."
+                )
+
     def _of_data(self) -> list[Variant]:
         features, study = self.study.features, self.study
         if not features.is_chosen:
@@ -220,7 +258,18 @@ class _Planning:
             if features.needs_all or not leaves_out_itself(dataset):
                 raise
             known = None  # a generator of the user's own may make data without names
-        return [Variant(name, features=(name,)) for name in features.chosen(known)]
+        chosen = features.chosen(known)
+        self._check_other_sets(dataset, chosen)
+        return [Variant(name, features=(name,)) for name in chosen]
+
+    def _check_other_sets(self, first: Any, chosen: Sequence[str]) -> None:
+        """What is left out of one set is there to be left out of the others."""
+        for name, data in self.data.items():
+            if data is first or leaves_out_itself(data):
+                continue
+            known = features_made_by(data, self.study.label_name, self.study.feature_names)
+            for feature in chosen:
+                known_name(f"{name}: a feature of the study", feature, known)
 
     def _of_model(self) -> list[Variant]:
         layers = self.study.model.layers
@@ -236,9 +285,6 @@ class _Planning:
     def _of_people(self) -> list[Variant]:
         variants = []
         for custom in self.study.variants:
-            for name in custom.hparams:
-                if "hparams" not in self.takes:
-                    known_name(f"study.add({custom.name!r})", name, self.takes)
             variants.append(
                 Variant(custom.name, values=custom.hparams, model=custom.model, dataset=custom.dataset, is_custom=True)
             )
@@ -260,7 +306,8 @@ def _is_json(value: Any) -> bool:
 
 def _by_label(variants: Iterable[Variant]) -> dict[str, Variant]:
     """Label → variant; what bears the name of something of another kind is called by its kind too."""
-    variants = list(variants)
+    # " + " joins the two of a pair, and nothing else.
+    variants = [replace(variant, label=variant.label.replace(AND, AND.strip())) for variant in variants]
     labels = [variant.label for variant in variants]
     found: dict[str, Variant] = {}
     for variant in variants:
@@ -270,7 +317,18 @@ def _by_label(variants: Iterable[Variant]) -> dict[str, Variant]:
         if name in found:
             raise ConfigError(f"{variant.label!r} is left out twice. Include it once.")
         found[name] = replace(variant, label=name)
+    _check_distinct(found.values())
     return found
+
+
+def _check_distinct(variants: Iterable[Variant]) -> None:
+    seen: dict[tuple[frozenset[str], frozenset[str]], str] = {}
+    for variant in variants:
+        parts = frozenset(variant.features), frozenset(variant.layers)
+        if any(parts) and seen.setdefault(parts, variant.label) != variant.label:
+            raise ConfigError(
+                f"{seen[parts]!r} and {variant.label!r} leave out the same: it would count twice. Include one of them."
+            )
 
 
 def _kind(variant: Variant) -> str:

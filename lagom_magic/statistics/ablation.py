@@ -184,12 +184,22 @@ def _shared(component: Component, unit: Unit, first_ids: Collection[int]) -> _Sh
 def _notices(view: RunView, components: Mapping[str, Component], counted: Comparison) -> Iterator[str]:
     baseline = components[BASELINE]
     if baseline.state.is_final and not baseline.complete:
-        why = f": {baseline.reason}" if baseline.reason else ""
+        why = f": {baseline.reason.rstrip('.')}" if baseline.reason else ""
         yield f"No repeat of the baseline is complete{why}. There is nothing to compare with."
     all_began = view.state.is_final or (view.n_trials is not None and len(view.trials) >= view.n_trials)
-    if all_began and not any(trial.hparams[REPEAT] for one in components.values() for trial in one.trials):
+    if (
+        all_began
+        and baseline.complete
+        and not any(trial.hparams[REPEAT] for one in components.values() for trial in one.trials)
+    ):
         yield "One repeat: differences without an interval; --repeats 5 tells what is noise."
     yield from counted.notices()
+    unmoved = [label for label, component in components.items() if label != BASELINE and component.equals(baseline)]
+    if unmoved:
+        yield (
+            f"The same as the baseline in every metric and repeat, to the last bit: {listed(unmoved)}. It plays no "
+            "part in what is measured, or the function did not do without it."
+        )
     gaps = [
         f"{label} ({gap})"
         for label, component in components.items()

@@ -77,15 +77,15 @@ class Comparison:
             return
         if not self.resolution:
             yield (
-                "The repeats never differ: seeds change nothing here, so there is no noise to estimate. The "
-                "differences are exact for this data and say nothing about other data."
+                "The repeats never differ: seeds change nothing here, so there is no noise to test against. The "
+                "differences are exact for this data and say nothing about other data: draw the split from the seed."
             )
             return
         same = [label for label, found in self.differences.items() if found.p and found.mean and not found.has_spread]
         if same:
             yield (
                 f"The same difference in every repeat: {listed(same)}. Its interval takes the noise to be that of "
-                f"rounding: {self.metric} moves in steps of {self.resolution:.3g}."
+                f"rounding: the smallest step between repeats of {self.metric} is {self.resolution:.3g}."
             )
 
     def _interaction(self, label: str, first: str, second: str) -> Difference:

@@ -70,6 +70,11 @@ class Component:
             found = ((repeat, trial.metrics.get(metric)) for repeat, trial in self.complete.items())
         return {repeat: value for repeat, value in found if value is not None and math.isfinite(value)}
 
+    def equals(self, other: Component) -> bool:
+        """Whether both have complete repeats in common, and each of these gave the same numbers."""
+        common = self.complete.keys() & other.complete.keys()
+        return bool(common) and all(self.complete[r].metrics == other.complete[r].metrics for r in common)
+
     def _telling(self) -> Iterator[TrialView]:
         yield from self.complete.values()
         yield from self.trials

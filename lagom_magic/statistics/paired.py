@@ -51,9 +51,9 @@ def difference(pairs: Sequence[tuple[float, float]], resolution: float = 0.0) ->
 
     Differences that are all the same have no spread to estimate the noise from. All 0, they are no difference at
     all: p = 1. All the same and not 0, rounding may hide their noise (an accuracy over 200 samples moves in steps
-    of 0.005), so it is taken to be as large as what rounding to `resolution` does to a difference: a standard
-    deviation of resolution / √6. Without a resolution nothing varies and there is no noise: the interval is
-    [mean, mean] and p = 0, the limit of the t-test.
+    of 0.005), so it is taken to be as large as what rounding to `resolution` does to a difference, a standard
+    deviation of resolution / √6, or what little was seen if that is more. Without a resolution nothing varies: one
+    number was made n times, so there is no interval and no p.
 
     Args:
         pairs: (variant, baseline) of one seed each; a pair with nan or ±inf is left out.
@@ -68,7 +68,7 @@ def difference(pairs: Sequence[tuple[float, float]], resolution: float = 0.0) ->
         return Difference(n, mean)
     rounding = _rounding([value for pair in finite for value in pair], deviation)
     if deviation <= rounding:
-        return _without_spread(n, 0.0 if abs(mean) <= rounding else mean, resolution / math.sqrt(6))
+        return _without_spread(n, 0.0 if abs(mean) <= rounding else mean, deviation, resolution)
     return _by_t(n, mean, deviation, effect_size=mean / deviation)
 
 
@@ -85,12 +85,12 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
     return mean, furthest * math.sqrt(sum([((value - mean) / furthest) ** 2 for value in values]) / (n - 1))
 
 
-def _without_spread(n: int, mean: float, deviation: float) -> Difference:
+def _without_spread(n: int, mean: float, deviation: float, resolution: float) -> Difference:
     if mean == 0:
         return Difference(n, 0.0, 0.0, 0.0, p=1.0)
-    if deviation == 0:
-        return Difference(n, mean, mean, mean, p=0.0)
-    return _by_t(n, mean, deviation, effect_size=None)
+    if resolution == 0:
+        return Difference(n, mean)
+    return _by_t(n, mean, max(deviation, resolution / math.sqrt(6)), effect_size=None)
 
 
 def _by_t(n: int, mean: float, deviation: float, effect_size: float | None) -> Difference:

@@ -252,9 +252,15 @@ class _Table:
     def _interval(self, middle: float | None, low: float | None, high: float | None) -> str:
         if middle is None:
             return ""
-        number, digits = self._syntax.number, self._decimals
-        mean = number(f"{middle:+.{digits}f}")
-        return mean if low is None or high is None else f"{mean} {number(f'[{low:+.{digits}f}, {high:+.{digits}f}]')}"
+        number, mean = self._syntax.number, self._syntax.number(self._signed(middle))
+        return (
+            mean if low is None or high is None else f"{mean} {number(f'[{self._signed(low)}, {self._signed(high)}]')}"
+        )
+
+    def _signed(self, value: float) -> str:
+        """'+0.012', '-0.004', '0.000'"""
+        text = f"{value:+.{self._decimals}f}"
+        return text if float(text) else text[1:]
 
     def _caption(self) -> str:
         n_tests = sum(row.p is not None for row in self._rows)

@@ -97,7 +97,9 @@ class Nursery:
         elif self._template is not None and pid == self._template.pid:
             self._template.close()
             if not self._template.is_unfit:
-                self._notice("the process that --isolate forks trials from has died; each trial gets a fresh Python.")
+                self._notice(
+                    "the process that isolated trials are forked from has died; each trial gets a fresh Python."
+                )
             for orphan in self._template.waiting:
                 self._on_exit(orphan, status)
             self._template = None
@@ -123,7 +125,7 @@ class Nursery:
             case "unfit":
                 template.is_unfit = True
                 self._notice(
-                    f"--isolate: importing {', '.join(self._preload_modules) or 'the modules'} starts threads "
+                    f"isolated trials: importing {', '.join(self._preload_modules) or 'the modules'} starts threads "
                     f"({', '.join(message['threads'])}), and such a process must not be forked: "
                     "each trial gets a fresh Python, which imports everything again."
                 )

@@ -118,6 +118,8 @@ class TrialProcess:
         duration_s = time.perf_counter() - begun
         self._reporter = None
         outcome |= self._ablated(outcome.get("warnings", ()))
+        if self._distribution is not None:
+            outcome["warnings"] = (*self._distribution.warnings, *outcome.get("warnings", ()))
         try:
             is_kept = self._distribution is not None and self._distribution.is_left_alone
             files, warning = folder.gather(self._workdir, start["rank"], keeps_all=is_kept)
@@ -190,7 +192,6 @@ class TrialProcess:
             return {"changes": ablation.changes, "warnings": (*warnings, text)}
         finally:
             ablation.close()
-            self._payload = None  # a function may have changed its data in place, and variants must begin alike
 
     def _meet_others(self, start: dict[str, Any], settings: dict[str, Any]) -> Distribution:
         """Becomes one rank of a training, when all others are ready too.
@@ -217,6 +218,8 @@ class TrialProcess:
 
     def _explain(self, error: BaseException) -> TrialError:
         explained = failure.from_exception(error, self._notebook_dir, self._host, self._notebook_python)
+        if self._ablation is not None:
+            return replace(explained, message=explained.message + self._ablation.explain(error))
         if self._distribution is None:
             return explained
         return replace(

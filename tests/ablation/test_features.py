@@ -340,6 +340,51 @@ def test_a_torch_dataset_can_be_pickled(tmp_path: Path, data: Any) -> None:
     assert fingerprint(pickle.loads(pickle.dumps(variant))) == fingerprint(variant)
 
 
+class Drawing(Dataset):
+    """Items with noise of their own, and of a generator of its own."""
+
+    def __init__(self) -> None:
+        self.generator = torch.Generator().manual_seed(0)
+
+    def __len__(self) -> int:
+        return N_ROWS
+
+    def __getitem__(self, index: int) -> Any:
+        return torch.randn(4) + torch.randn(4, generator=self.generator), index
+
+
+def test_a_trial_reads_the_same_items_in_the_same_order_with_and_without_a_feature(tmp_path: Path) -> None:
+    def seen(names: list[str]) -> tuple[torch.Tensor, list[int]]:
+        torch.manual_seed(0)
+        loader = DataLoader(leave_out(Drawing(), names, tmp_path, feature_names=NAMES), batch_size=2, shuffle=True)
+        values, labels = zip(*loader, strict=True)
+        return torch.cat(values), torch.cat(labels).tolist()
+
+    whole, order = seen([])
+    without_fare, order_without = seen(["fare"])
+    assert order_without == order
+    assert torch.equal(without_fare, whole[:, [0, 2, 3]])
+
+
+def test_a_stream_that_is_there_only_once_is_read_from_its_beginning(tmp_path: Path) -> None:
+    class Once(IterableDataset):
+        def __init__(self) -> None:
+            self.rows = iter(pairs(torch.tensor))
+
+        def __iter__(self) -> Iterator[Any]:
+            return self.rows
+
+    variant = leave_out(Once(), ["fare"], tmp_path, feature_names=NAMES)
+    np.testing.assert_array_equal(np.stack([values for values, _ in variant]), VALUES[:, [0, 2, 3]])
+
+
+def test_a_torch_dataset_that_lacks_the_feature_is_refused_at_its_first_item(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'aeg' is no feature .* Did you mean age\?"):
+        leave_out(Items(rows()), ["aeg"], tmp_path)[0]
+    with pytest.raises(ConfigError, match="feature_names has 2 names"):
+        next(iter(leave_out(Stream(pairs(torch.tensor)), ["a"], tmp_path, feature_names=["a", "b"])))
+
+
 def load_by_workers() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     loaded = {}
     for kind, data in TORCH.items():

@@ -79,7 +79,7 @@ def test_components_come_alive_and_stay(
         view = opened(notebook_page, lab)
         tiles = view.locator(".lagom-Tiles")
         expect(view.locator(".lagom-Ablation tbody tr")).to_have_count(5)
-        expect(tiles).to_contain_text("baseline, 1 repeat · no interval yet")
+        expect(tiles).to_contain_text("baseline, 1 repeat · no interval")
         expect(row_of(view, "conv2")).to_contain_text("–")
         page.screenshot(path=shots / "ablation-one-repeat.png")
 
@@ -100,6 +100,7 @@ def test_components_come_alive_and_stay(
     expect(row_of(view, "dropout")).to_contain_text("no evidence")
     expect(row_of(view, "augment + norm")).to_contain_text("interaction -0.02")
     expect(row_of(view, "fc1")).to_contain_text("-78 %")
+    expect(view.locator(".lagom-Ablation-note")).to_contain_text("evidence is p < 0.05")
     assert is_inside(page, ".lagom-RunPanel .lagom-Ablation-box")
     expect(view.locator(".lagom-Importance, .lagom-Space")).to_have_count(0)
     expect(view.get_by_role("button", name="Copy best")).to_have_count(0)

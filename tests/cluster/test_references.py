@@ -72,6 +72,13 @@ def test_preloads_are_what_the_function_and_its_helpers_use_but_not_the_users_ow
     assert preload_modules(train, tmp_path) == ["csv", "json", "wave"]
 
 
+def test_what_pytorch_imports_late_is_preloaded_where_an_optimizer_is_used(tmp_path: Path) -> None:
+    plain = in_notebook("import torch\ndef train():\n return torch.ones(1)")
+    training = in_notebook("import torch\ndef train():\n return torch.optim.SGD([], lr=1)")
+    assert preload_modules(plain, tmp_path) == ["torch"]
+    assert preload_modules(training, tmp_path) == ["torch", "torch._dynamo"]
+
+
 def test_an_environment_below_the_notebooks_folder_is_no_user_code(tmp_path: Path) -> None:
     environment = tmp_path / "env"
     environment.mkdir()

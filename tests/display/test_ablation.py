@@ -66,6 +66,14 @@ def test_the_axis_holds_zero_and_all_but_the_widest_intervals() -> None:
     assert 0.042 < high < 0.05
 
 
+def test_the_axis_holds_the_narrowest_interval_where_all_differences_are_next_to_nothing() -> None:
+    narrow = dataclasses.replace(row("narrow", 1e-17), ci_low=-0.1, ci_high=0.1)
+    wide = dataclasses.replace(row("wide", -1e-17), ci_low=-9.0, ci_high=9.0)
+    low, high = picture_of(ablation(narrow, wide), 10, 1).tables[0].axis
+    assert -0.12 < low < -0.1
+    assert 0.1 < high < 0.12
+
+
 def test_the_axis_is_a_range_also_without_differences() -> None:
     low, high = picture_of(ablation(row("a", None)), 10, 1).tables[0].axis
     assert low < 0 < high
@@ -111,10 +119,10 @@ def test_the_head_tells_the_baseline_and_how_many_components_have_evidence() -> 
 
 def test_the_head_says_what_is_missing() -> None:
     nothing = picture_of(Ablation((), "trial"), 10, 1)
-    assert (baseline_words(nothing), baseline_detail(nothing)) == ("–", "baseline: none yet · no component yet")
+    assert (baseline_words(nothing), baseline_detail(nothing)) == ("–", "baseline: none · no component")
     once = dataclasses.replace(BASE, sd=None, n=1)
     single = picture_of(Ablation((once, row("a", -0.01)), "trial"), 10, 1)
-    assert (baseline_words(single), baseline_detail(single)) == ("0.9500", "baseline, 1 repeat · no interval yet")
+    assert (baseline_words(single), baseline_detail(single)) == ("0.9500", "baseline, 1 repeat · no interval")
 
 
 def test_sizes_and_savings_are_short() -> None:
@@ -123,7 +131,7 @@ def test_sizes_and_savings_are_short() -> None:
         "-12 %",
         "-0.3 %",
         "the same",
-        "+<0.1 %",
+        "about the same",
         "+150 %",
         "",
     ]

@@ -89,7 +89,7 @@ def test_one_failed_repeat_of_a_component_is_a_notice() -> None:
 def test_one_repeat_has_no_interval_and_says_so() -> None:
     facts = [*study(3, n_repeats=1), RunEnded(RunState.COMPLETE)]
     text = render_text(view_of(facts), BEGAN, "x")
-    assert "no interval yet" in text
+    assert "no interval" in text
     assert "[-" not in text.partition("component ")[2].partition("trial ")[0]
     assert "\n! " in text
 
@@ -97,7 +97,7 @@ def test_one_repeat_has_no_interval_and_says_so() -> None:
 def test_before_the_first_trial_there_is_no_table() -> None:
     html = render_html(view_of([header()]), BEGAN, "x")
     assert "<table" not in html
-    assert "baseline: none yet" in html.replace("\xa0", " ")
+    assert "baseline: none" in html.replace("\xa0", " ")
 
 
 def test_many_trials_are_folded_and_few_are_not() -> None:
@@ -136,6 +136,18 @@ def test_every_bar_has_a_text_alternative() -> None:
     assert html.count("<svg") == html.count('role="img" aria-label="Δ') + html.count(
         'aria-hidden="true"><path class="lg-g'
     )
+
+
+def test_an_axis_has_a_name_for_more_than_its_zero_and_none_before_there_is_a_difference() -> None:
+    wide = [0.0, 0.3, -0.3]
+    both = [
+        trial(2 * r + 1 + n, name, r, 0.5 + n * wide[r]) for r in range(3) for n, name in enumerate(("baseline", "a"))
+    ]
+    html = render_html(view_of([header(), *(fact for facts in both for fact in facts)]), BEGAN, "x")
+    assert 'text-anchor="middle">-0.5</text>' in html
+    nothing = render_html(view_of([header(), *trial(1, "baseline", 0, 0.5)]), BEGAN, "x")
+    assert "lg-part" in nothing
+    assert ">0</text>" not in nothing
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from display_runs import BEGAN, run_started, view_of
@@ -12,7 +13,7 @@ from lagom_magic.display.viewmodel import trial_row
 from lagom_magic.display.wire import MESSAGE_LIMIT_BYTES, wire_size
 from lagom_magic.events.facts import Fact, MetricReported, TrialEnded, TrialStarted, TrialState
 from lagom_magic.events.fold import RunView, fold
-from lagom_magic.statistics.ablation import ablation_of
+from lagom_magic.statistics.ablation import Ablation, AblationRow, ablation_of
 
 
 def header(**changes: Any) -> Fact:
@@ -85,6 +86,15 @@ def test_a_component_travels_once_and_its_numbers_for_each_metric() -> None:
     assert (row["at"], row["n"], row["evidence"]) == (1, 3, "worse")
     assert row["ci_low"] < row["delta"] < row["ci_high"] < 0
     json.dumps(message, allow_nan=False)
+
+
+def test_a_difference_is_told_with_the_digits_that_all_faces_show() -> None:
+    rows = [AblationRow("baseline", "m", 0.3718, n=2), AblationRow("a", "m", 0.2553, delta=-0.116499, n=2)]
+    message = ablation_json(Ablation(tuple(rows), "trial"), 20_000)["metrics"][0]
+    assert (message["decimals"], message["rows"][1]["delta"]) == (3, -0.116)
+    rows[1] = replace(rows[1], delta=-123_456.7, ci_low=float("-inf"), ci_high=0.2)
+    told = ablation_json(Ablation(tuple(rows), "trial"), 20_000)["metrics"][0]["rows"][1]
+    assert (told["delta"], told["ci_low"], told["ci_high"]) == (-123_457, "-inf", 0)
 
 
 def test_a_large_ablation_gives_up_other_metrics_then_components() -> None:

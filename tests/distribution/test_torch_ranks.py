@@ -235,10 +235,11 @@ def test_settings_that_a_function_overrules_by_distributing_itself_are_named() -
     warning = r"--strategy and --mixed-precision had no effect: .* \(torch.distributed.init_process_group\)"
     with (
         pytest.warns(UserWarning, match=warning) as caught,
-        rank(distributing, given, strategy="fsdp", mixed_precision="bf16") as (_, own),
+        rank(distributing, given, strategy="fsdp", mixed_precision="bf16") as (ranks, own),
     ):
         assert own == given
     assert [record.filename for record in caught] == ["%%lagom train"]
+    assert ranks.warnings == [str(record.message) for record in caught]
     with rank(distributing, given, strategy="auto", mixed_precision=None) as (ranks, _):
         assert ranks.is_left_alone
 

@@ -134,9 +134,14 @@ def test_max_trials_ends_it_within_the_planned_repeats() -> None:
     assert len(run(loco(max_trials=4), lambda *_: 0.5)) == 4
 
 
-def test_a_component_that_fails_gets_no_further_repeats_and_the_others_do() -> None:
-    asked = run(loco(repeats=3), lambda component, _: None if component == "a" else 0.5)
-    assert Counter(component for component, _ in asked) == {"baseline": 3, "a": 1, "b": 3}
+def test_a_component_that_fails_twice_gets_no_further_repeats_and_the_others_do() -> None:
+    asked = run(loco(repeats=5), lambda component, _: None if component == "a" else 0.5)
+    assert Counter(component for component, _ in asked) == {"baseline": 5, "a": 2, "b": 5}
+
+
+def test_one_unlucky_seed_does_not_end_a_component() -> None:
+    asked = run(loco(repeats=3), lambda component, repeat: None if (component, repeat) == ("a", 0) else 0.5)
+    assert Counter(component for component, _ in asked) == {"baseline": 3, "a": 3, "b": 3}
 
 
 def test_a_component_that_failed_once_but_works_gets_all_its_repeats() -> None:
@@ -150,25 +155,27 @@ def test_a_failed_baseline_does_not_end_the_study() -> None:
 
 
 def test_while_a_barred_components_other_repeat_runs_it_may_still_get_more() -> None:
-    sampler = loco("a", repeats=3)
-    assert [ask(sampler, trial_id) for trial_id in range(4)][3] == ("a", 1)
+    sampler = loco("a", repeats=4)
+    assert [ask(sampler, trial_id) for trial_id in range(6)][5] == ("a", 2)
     sampler.tell(1, FAILED, None)
-    assert ask(sampler, 4) == ("baseline", 2)
-    assert sampler.ask(5) is WAIT
-    sampler.tell(3, COMPLETE, 0.5)
-    assert ask(sampler, 5) == ("a", 2)
-    assert sampler.ask(6) is EXHAUSTED
+    sampler.tell(3, FAILED, None)
+    assert ask(sampler, 6) == ("baseline", 3)
+    assert sampler.ask(7) is WAIT
+    sampler.tell(5, COMPLETE, 0.5)
+    assert ask(sampler, 7) == ("a", 3)
+    assert sampler.ask(8) is EXHAUSTED
 
 
 def test_a_component_whose_retry_works_gets_the_repeats_that_it_was_denied() -> None:
-    sampler = loco("ab", repeats=2)
-    for trial_id in range(3):
+    sampler = loco("ab", repeats=3)
+    for trial_id in range(6):
         ask(sampler, trial_id)
     sampler.tell(1, FAILED, None)
-    assert [ask(sampler, 3), ask(sampler, 4)] == [("baseline", 1), ("b", 1)]
-    assert sampler.ask(5) is WAIT
+    sampler.tell(4, FAILED, None)
+    assert [ask(sampler, 6), ask(sampler, 7)] == [("baseline", 2), ("b", 2)]
+    assert sampler.ask(8) is WAIT
     sampler.tell_again(1, COMPLETE, 0.5)
-    assert ask(sampler, 5) == ("a", 1)
+    assert ask(sampler, 8) == ("a", 2)
 
 
 def test_further_repeats_go_to_the_widest_interval_until_all_are_narrow() -> None:
@@ -224,10 +231,10 @@ def test_one_planned_repeat_becomes_two_before_a_width_is_known() -> None:
 
 def test_a_component_that_gives_no_numbers_does_not_eat_the_budget() -> None:
     def outcome(component: str, repeat: int) -> float | None:
-        return None if component == "a" and repeat != 1 else noisy({}, {})(component, repeat)
+        return None if component == "a" and repeat != 2 else noisy({}, {})(component, repeat)
 
     asked = run(loco(repeats=3, until_width=0.01, max_trials=300), outcome)
-    assert Counter(component for component, _ in asked)["a"] == 1
+    assert Counter(component for component, _ in asked)["a"] == 2
     asked = run(
         loco(repeats=3, until_width=0.01, max_trials=300),
         lambda component, repeat: None if component == "baseline" else noisy({}, {"a": 0.5})(component, repeat),

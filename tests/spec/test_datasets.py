@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from collections import namedtuple
@@ -12,12 +13,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyspark.sql
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from lagom_magic.errors import ConfigError
-from lagom_magic.spec.datasets import check_left_out, features_of
+from lagom_magic.spec.datasets import check_left_out, features_of, shape_of_features
 
 NAMES = ["age", "fare", "class"]
 FRAME = pd.DataFrame({"age": [1.0, np.nan], "fare": [3.0, 4.0], "class": ["a", "b"], "survived": [0, 1]})
@@ -215,6 +217,122 @@ def test_other_data_are_refused_by_naming_them(
 ) -> None:
     with pytest.raises(ConfigError, match=words):
         features_of(data, label_name, names)
+
+
+class Drawing(Dataset):
+    """Each item has noise of its own."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> Any:
+        return torch.randn(3), random.random() + np.random.rand()
+
+
+def drawn() -> list[float]:
+    return [random.random(), np.random.rand(), float(torch.rand(()))]
+
+
+def seeded() -> None:
+    random.seed(1)
+    np.random.seed(1)
+    torch.manual_seed(1)
+
+
+def test_a_look_at_the_data_draws_no_random_numbers() -> None:
+    seeded()
+    expected = drawn()
+    seeded()
+    assert features_of(Drawing(), None, NAMES) == NAMES
+    assert shape_of_features(Drawing()) == (3,)
+    assert drawn() == expected
+
+
+class Once(IterableDataset):
+    def __init__(self) -> None:
+        self.rows = iter([(torch.zeros(3), 1)] * 5)
+
+    def __iter__(self) -> Any:
+        yield from self.rows
+
+
+class ItsOwnIterator(IterableDataset):
+    n_left = 5
+
+    def __iter__(self) -> Any:
+        return self
+
+    def __next__(self) -> Any:
+        if not self.n_left:
+            raise StopIteration
+        self.n_left -= 1
+        return torch.zeros(3), 1
+
+
+@pytest.mark.parametrize("make", [Once, ItsOwnIterator])
+def test_items_that_can_be_read_only_once_are_not_used_up_by_a_look(make: Any) -> None:
+    data = make()
+    with pytest.raises(ConfigError, match=r"can be read only once.*Let __iter__ make a new iterator each time"):
+        features_of(data, None, NAMES)
+    assert shape_of_features(data) is None
+    assert len(list(data)) == 5
+
+
+SHAPES = {
+    "(X, y)": ((X, Y), (3,)),
+    "(X, y) of lists": ((X.tolist(), Y.tolist()), (3,)),
+    "scikit-learn's order": ((X, X[:1], Y, Y[:1]), (3, 3)),
+    "pairs": (((X, Y), (X[:1], Y[:1])), (3, 3)),
+    "series of rows": ((np.zeros((2, 7, 3)), Y), (3,)),
+    "pandas": (FRAME, (4,)),
+    "(DataFrame, Series)": ((FRAME[NAMES], FRAME["survived"]), (3,)),
+    "records": (FRAME.to_records(index=False), (4,)),
+    "a dict of X and y": ({"x": X, "y": Y}, (2, 3)),
+    "TensorDataset": (TensorDataset(torch.tensor(X), torch.tensor(Y)), (3,)),
+    "torch (values, label)": (Rows((torch.zeros(3), 1)), (3,)),
+    "torch (dict, label)": (Rows((dict.fromkeys(NAMES, 1.0), 1)), (3,)),
+    "torch stream": (Stream((torch.zeros(3), 1)), (3,)),
+    "train and test loaders": ((DataLoader(Rows((torch.zeros(3), 1))), DataLoader(Rows((torch.zeros(3), 1)))), (3, 3)),
+    "an empty torch dataset": (Rows(), None),
+    "labels alone": (Y, None),
+    "something else": (print, None),
+}
+
+
+@pytest.mark.parametrize(("data", "shape"), SHAPES.values(), ids=SHAPES)
+def test_the_shape_of_features_says_how_wide_data_are_that_have_no_names(data: object, shape: Any) -> None:
+    assert shape_of_features(data) == shape
+
+
+def test_a_spark_data_frame_is_named_with_the_way_to_pandas() -> None:
+    frame = object.__new__(pyspark.sql.DataFrame)
+    words = r"a Spark DataFrame, which no trial can read. Give frame.toPandas\(\), or .*parquet"
+    for data in (frame, (frame, frame), {"train": frame}):
+        with pytest.raises(ConfigError, match=words):
+            features_of(data, None, None)
+
+
+def test_names_with_line_breaks_and_control_characters_are_one_line_of_a_message(tmp_path: Path) -> None:
+    names = ["a\nb", "c\x1b[31m", " ", "fare"]
+    frame = pd.DataFrame([[1.0] * 4], columns=names)
+    pq.write_table(pa.table({"a\nb": [1.0]}), tmp_path / "data.parquet")
+    errors = []
+    for refused in (
+        lambda: features_of(frame, "a\nbb", None),
+        lambda: features_of(tmp_path / "data.parquet", "y", None),
+        lambda: features_of(frame.set_axis(["a\nb"] * 4, axis=1), None, None),
+        lambda: features_of((frame, frame.drop(columns="c\x1b[31m")), "fare", None),
+        lambda: check_left_out(["a\nb"], ["a\nb"], None),
+        lambda: check_left_out(["fair"], names, None),
+        lambda: check_left_out(["a\nb"], names, "a\nb"),
+        lambda: features_of({"a\nb": 1.0}, None, None),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            refused()
+        errors.append(str(caught.value))
+    assert all(error.isprintable() for error in errors), errors
+    assert r"it has: 'a\nb', 'c\x1b[31m', ' ', fare." in errors[0]
+    assert errors[0].endswith(r"Did you mean 'a\nb'?")
 
 
 def test_names_must_be_a_list_without_doubles() -> None:

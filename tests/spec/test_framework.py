@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lagom_magic.errors import ConfigError
-from lagom_magic.spec.framework import check_installed, framework_of
+from lagom_magic.spec.framework import check_installed, check_models, framework_of
 
 
 class Of:
@@ -52,6 +52,35 @@ def test_what_does_not_decide_is_an_error_that_names_the_options(modules: list[s
     assert str(raised.value).startswith(words)
     assert "--strategy ddp" in str(raised.value)
     assert "--strategy mirrored" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("framework", "given", "message"),
+    [
+        (
+            "tensorflow",
+            {"module": Of("torch.nn.modules.module").made},
+            "module (--module) is Net, of PyTorch, but --strategy mirrored (TfDistributedConfig) is for "
+            "TensorFlow. Use --strategy ddp or fsdp (TorchDistributedConfig).",
+        ),
+        (
+            "torch",
+            {"model": Of("keras.src.models.model").made()},
+            "model (--model) is Net, of TensorFlow, but --strategy ddp or fsdp (TorchDistributedConfig) is for "
+            "PyTorch. Use --strategy mirrored (TfDistributedConfig).",
+        ),
+    ],
+)
+def test_a_model_of_the_other_framework_is_refused(framework: str, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        check_models(framework, given)
+    assert str(raised.value) == message
+
+
+def test_a_model_of_both_frameworks_or_of_none_is_left_to_the_strategy() -> None:
+    both = type("Net", (Of("torch.nn").made, Of("keras.src.models.model").made), {})
+    for framework in ("torch", "tensorflow"):
+        check_models(framework, {"model": both, "module": lambda: 3, "train_set": Of("torch.utils.data").made()})
 
 
 def test_a_framework_that_is_not_installed_is_told_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:

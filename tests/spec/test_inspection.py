@@ -189,6 +189,11 @@ def test_how_to_fill_an_argument_depends_on_its_name(fn: Any, config: BaseConfig
     assert fix in complaint(fn, config)
 
 
+def test_an_argument_that_only_has_to_be_given_is_not_taken_for_a_misspelt_one() -> None:
+    text = complaint(lambda module, test_set: 0, BaseConfig(module=dict))
+    assert text.endswith("Give --test-set NAME, or a default.")
+
+
 def test_a_hyperparameter_declared_twice_is_an_error() -> None:
     assert complaint(train, searchspace={"lr": Float(0, 2)}) == (
         "'lr' is declared twice: Float(0, 1) in the annotation of train() and Float(0, 2) in the search space "

@@ -40,6 +40,14 @@ def test_torch_modules_have_their_dotted_names_on_all_levels_and_the_model_has_n
     ]
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_a_scripted_model_has_no_parts_of_its_own() -> None:
+    scripted = torch.jit.script(nn.Sequential(nn.Linear(2, 2)))
+    assert names_of(nn.Sequential(scripted, nn.ReLU())) == ["0", "1"]
+    with pytest.raises(ConfigError, match="Give the model before scripting"):
+        parts_of(scripted)
+
+
 def test_sklearn_steps_have_the_names_of_set_params_on_all_levels() -> None:
     pipeline = columns_pipeline()
     expected = ["prep", "prep__num", "prep__num__scaler", "prep__num__pca", "prep__cat", "model"]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from torch import nn
@@ -15,6 +16,7 @@ from lagom_magic import AblationStudy, Categorical, Float, Switch
 from lagom_magic.errors import ConfigError
 from lagom_magic.spec.config import AblationConfig
 from lagom_magic.spec.inspection import FunctionPlan, plan_function
+from lagom_magic.spec.study import leaves_out_itself
 from lagom_magic.spec.variants import AblationPlan, Variant
 
 FRAME = pd.DataFrame({"age": [1, 2], "fare": [3.0, 4.0], "y": [0, 1]})
@@ -218,7 +220,7 @@ def test_an_unseeded_ablation_and_a_wrong_width_or_order_are_refused() -> None:
     for values, words in (
         ({"seed": None}, "compares variants under the same seeds"),
         ({"until_width": 0}, "until_width (--until-width) is 0; allowed: a width of an interval, > 0."),
-        ({"until_width": 0.1}, "use repeats=3 (--repeats 3)"),
+        ({"until_width": 0.1}, "Use repeats=5 (--repeats 5)."),
         ({"order": 3}, "order (--order) is 3; allowed: 1, or 2 for pairs."),
         ({"order": 2}, "there is only augment"),
         ({"hparams": {"width": 2}, "name": "x", "num_trials": 0}, "num_trials (--trials) is 0"),
@@ -250,9 +252,9 @@ def test_what_only_an_ablation_fills_is_told_so() -> None:
 def test_a_study_refuses_what_cannot_work() -> None:
     for act, words in (
         (lambda: AblationStudy("titanic", 1, label_name="y"), "AblationStudy('titanic', …)"),
-        (lambda: AblationStudy(label_name=3), "label_name (--label-name) is 3"),
+        (lambda: AblationStudy(label_name=3), "label_name: got 3; allowed: a column's name."),
         (lambda: AblationStudy(model=nn.Linear(1, 1)), "is an instance of Linear"),
-        (lambda: AblationStudy(model=[make_net]), "An ablation takes one model."),
+        (lambda: AblationStudy(model=[make_net]), "an ablation takes one model"),
         (lambda: AblationStudy().set_dataset_generator(lambda: FRAME), "takes no argument; it must take the features"),
         (lambda: AblationStudy().add("baseline", lr=1), "that name is taken"),
         (lambda: AblationStudy().add("x"), "differs in nothing"),
@@ -275,3 +277,69 @@ def test_maggys_names_work() -> None:
     components = ablation(study=study, hparams={"augment": False, "decay": 0.0}).components
     assert components == ("age", "1", "tiny")
     assert study.model.steps is study.model.layers
+
+
+def test_a_variant_that_would_be_a_second_baseline_is_refused(study: AblationStudy) -> None:
+    def train(train_set, test_set, lr=0.1, hparams=None): ...
+
+    for adds, words in (
+        ({"dataset": FRAME}, "takes neither `dataset` nor `dataset_function`"),
+        ({"seed": 7}, "names 'seed', which lagom fills itself"),
+        ({"lrr": 1}, "Did you mean lr?"),
+        ({"lr": 0.1}, "lr=0.1 is what the baseline has too"),
+    ):
+        own = AblationStudy(label_name="y")
+        own.add("mine", **adds)
+        assert words in complaint(train, own, train_set=FRAME, test_set=FRAME)
+
+
+def test_a_function_of_any_keyword_takes_variants_of_any_name() -> None:
+    def train(**options): ...
+
+    study = AblationStudy()
+    study.add("quick", lr=0.1)
+    plan = planned(train, study)
+    assert plan.ablation is not None
+    assert plan.ablation.components == ("quick",)
+    assert "lr" in plan.hparam_names
+
+
+def test_two_names_for_the_same_part_are_refused(study: AblationStudy) -> None:
+    study.model.layers.include("1")
+    study.model.layers.include_groups(prefix="1")
+    assert "'1' and '1*' leave out the same" in complaint(study=study)
+
+
+def test_a_plus_in_a_name_does_not_make_a_pair() -> None:
+    study = AblationStudy(dataset=pd.DataFrame({"a + b": [1], "a": [1], "y": [1]}), label_name="y")
+    study.features.include()
+    study.add("a + a", decay=0.5)
+    assert ablation(study=study, model=make_net, hparams={"augment": False}).components == ("a+b", "a", "decay", "a+a")
+
+
+def test_a_feature_that_another_set_lacks_is_told_before_anything_runs() -> None:
+    def train(train_set, test_set): ...
+
+    study = AblationStudy(label_name="y")
+    study.features.include("age")
+    message = complaint(train, study, train_set=FRAME, test_set=FRAME.drop(columns="age"))
+    assert "test_set: a feature of the study names 'age', which is not there; known: fare" in message
+
+
+def test_a_function_of_data_with_a_default_of_another_kind_is_not_told_names() -> None:
+    def by_seed(seed=0):
+        return FRAME
+
+    def leaving_out(leave_out=()):
+        return FRAME.drop(columns=list(leave_out))
+
+    assert not leaves_out_itself(by_seed)
+    assert leaves_out_itself(leaving_out)
+
+
+def test_a_switch_of_an_array_is_compared_as_one() -> None:
+    ones = np.array([1, 1])
+
+    def train(weights: Switch(None) = ones): ...
+
+    assert ablation(train).components == ("weights",)

@@ -156,8 +156,24 @@ def test_without_a_baseline_there_is_nothing_to_compare_with() -> None:
 
 def test_repeats_that_never_differ_are_said_to_have_no_noise() -> None:
     found = table({"baseline": [0.9, 0.9, 0.9], "a": [0.8, 0.8, 0.8], "b": [0.9, 0.9, 0.9]})
-    assert (row(found, "a").p_holm, row(found, "a").evidence, row(found, "b").evidence) == (0.0, "worse", "none")
-    assert [notice.partition(":")[0] for notice in found.notices] == ["The repeats never differ"]
+    assert (row(found, "a").delta, row(found, "a").p_holm, row(found, "a").evidence) == (
+        pytest.approx(-0.1),
+        None,
+        None,
+    )
+    assert (row(found, "a").ci_low, row(found, "b").evidence) == (None, "none")
+    assert [notice.partition(":")[0] for notice in found.notices] == [
+        "The repeats never differ",
+        "The same as the baseline in every metric and repeat, to the last bit",
+    ]
+
+
+def test_a_component_that_never_differs_from_the_baseline_is_told() -> None:
+    found = table({"baseline": [0.90, 0.91, 0.93], "a": [0.90, 0.91, 0.93], "b": [0.90, 0.91, 0.92]})
+    assert [notice for notice in found.notices if notice.startswith("The same as")] == [
+        "The same as the baseline in every metric and repeat, to the last bit: a. It plays no part in what is "
+        "measured, or the function did not do without it."
+    ]
 
 
 def test_the_same_difference_by_chance_is_no_evidence_and_is_explained() -> None:
@@ -165,7 +181,7 @@ def test_the_same_difference_by_chance_is_no_evidence_and_is_explained() -> None
     assert row(found, "a").evidence == "none"
     assert found.notices == (
         "The same difference in every repeat: a. Its interval takes the noise to be that of rounding: "
-        "accuracy moves in steps of 0.005.",
+        "the smallest step between repeats of accuracy is 0.005.",
     )
 
 

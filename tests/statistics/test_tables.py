@@ -83,7 +83,7 @@ def test_the_markdown_table_is_this() -> None:
         "| :-- | --: | --: | --: |\n"
         "| baseline | 0.941 ± 0.004 |  | 5 |\n"
         "| **vital** | **−0.207 [−0.234, −0.179]** | **< 0.001** | 5 |\n"
-        "| useless | +0.000 [−0.003, +0.003] | 1.000 | 5 |\n"
+        "| useless | 0.000 [−0.003, +0.003] | 1.000 | 5 |\n"
         "| broken | failed |  | 0 |\n"
         "\n"
         "Ablation: each component left out, against the baseline (5 repeats). Higher is better. Δ: mean of the "
@@ -109,7 +109,7 @@ def test_the_latex_table_is_this() -> None:
         r"    \midrule",
         r"    \textbf{\boldmath vital} & \textbf{\boldmath $-0.207$ $[-0.234, -0.179]$} & "
         r"\textbf{\boldmath $< 0.001$} & $5$ \\",
-        r"    useless & $+0.000$ $[-0.003, +0.003]$ & $1.000$ & $5$ \\",
+        r"    useless & $0.000$ $[-0.003, +0.003]$ & $1.000$ & $5$ \\",
         r"    broken & failed &  & $0$ \\",
         r"    \bottomrule",
         r"  \end{tabular}",

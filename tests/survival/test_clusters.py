@@ -102,7 +102,7 @@ def test_fewer_slots_than_workers_run_what_they_can_and_say_so(master: Master, m
     assert told, "it said nothing"
     assert all("of 6 workers" in text for text in told)
     if master.is_local:
-        assert told[0].startswith("running on 2 of 6 workers: local[2] has no more slots")
+        assert told[0].startswith("running on 2 of 6 workers: local[2] has no more slots than 2")
     else:
         assert "6 workers of 1 CPU each were asked for; the Spark application on spark://" in told[0]
 

@@ -114,6 +114,23 @@ def test_a_stopped_training_is_resumed_from_its_checkpoint(run_here: Launch, hom
     assert [fact.step for fact in facts_of(second, facts.MetricReported)] in ([3, 4], [2, 3, 4])
 
 
+def test_a_complete_training_is_resumed_with_a_hint_that_nothing_may_be_left_to_do(run_here: Launch) -> None:
+    first = run_here(train, config(workers=1))
+    second = run_here(train, config(workers=1), resumed=first)
+    assert second.view.notices == [
+        f"going on from the checkpoint of run {first.id}, which is complete: there may be nothing left to do. "
+        "Give more epochs."
+    ]
+
+
+def test_a_training_without_the_metric_that_was_named_fails_and_keeps_its_model(run_here: Launch) -> None:
+    run = run_here(train, config(workers=1, optimization_key="acuracy", retries=1))
+    assert run.state == "FAILED"
+    assert run.error == "trial 0: the metric 'acuracy' is not among what it returned: loss."
+    assert run.trials[0].attempt == 1
+    assert isinstance(run.load_model(Net), Net)
+
+
 def test_one_slot_too_few_is_told_with_both_numbers_in_time(run_here: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAGOM_START_TIMEOUT", "4")
     begun = time.monotonic()
@@ -139,8 +156,10 @@ def test_a_model_that_a_function_distributes_by_itself_and_returns_is_kept(run_h
         dist.destroy_process_group()
         return {"loss": 1.0, "model": model}
 
-    run = run_here(by_itself, config(train_set=None))
+    run = run_here(by_itself, config(train_set=None, strategy="fsdp"))
     assert run.state == "COMPLETE", run.error
+    [warning] = run.trials[0].warnings
+    assert warning.startswith("--strategy had no effect: the function distributes by itself")
     assert isinstance(run.load_model(Net), Net)
     files = run.trials[0].dir / "files"
     assert [path.relative_to(files).as_posix() for path in sorted(files.rglob("*.txt"))] == [

@@ -153,9 +153,36 @@ test('with one repeat there is a difference, and neither interval nor evidence',
     '-0.0200',
     '–'
   ]);
-  expect(container.querySelector('.lagom-Tiles')?.textContent).toContain(
-    'baseline, 1 repeat · no interval yet'
+  expect(container.querySelector('.lagom-Tiles')?.textContent).toContain('baseline, 1 repeat · no interval');
+});
+
+test('an axis has a name for more than its zero, and none before there is a difference', () => {
+  const rows = [
+    { at: 0, mean: 0.37, n: 2 },
+    { at: 1, mean: 0.22, delta: -0.15, ci_low: -1.69, ci_high: 1.39, n: 2, evidence: 'none' }
+  ];
+  const metric = { name: 'accuracy', axis: [-0.92, 0.92], decimals: 3, rows };
+  const { tell } = open(
+    updateJson(1, 0, 9, { run: RUN, trials: TRIALS, ablation: ablationJson({ metrics: [metric] }) })
   );
+  const labels = () => [...rowOf('baseline').querySelectorAll('svg text')].map(it => it.textContent);
+  expect(labels()).toEqual(['-0.5', '0', '+0.5']);
+  // one at the end begins at its tick, so the next one must give way
+  const left = { ...metric, axis: [-0.0651, 0.0135] };
+  tell(updateJson(2, 9, 10, { run: RUN, ablation: ablationJson({ metrics: [left] }) }));
+  expect(labels()).toEqual(['-0.04', '0']);
+  const bare = { ...metric, axis: [-1, 1], rows: [rows[0], { at: 1, n: 0 }] };
+  tell(updateJson(3, 10, 11, { run: RUN, ablation: ablationJson({ metrics: [bare] }) }));
+  expect(labels()).toEqual([]);
+});
+
+test('what the numbers are is said below them, once there is a component', () => {
+  const { tell } = open(
+    updateJson(1, 0, 9, { run: RUN, trials: TRIALS, ablation: ablationJson({ n_components: 0 }) })
+  );
+  expect(screen.queryByText(/Holm-corrected; evidence is p < 0.05/)).toBeNull();
+  tell(updateJson(2, 9, 10, { run: RUN, ablation: ablationJson() }));
+  expect(screen.getByText(/Holm-corrected; evidence is p < 0.05/)).toBeTruthy();
 });
 
 test('another metric is chosen, and a component shows its trials', () => {
@@ -209,7 +236,7 @@ test('numbers are written as in Python', () => {
     '-12 %',
     '-0.3 %',
     'the same',
-    '+<0.1 %',
+    'about the same',
     '+150 %'
   ]);
 });

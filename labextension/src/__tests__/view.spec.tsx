@@ -254,6 +254,38 @@ test('while trials fail a line says how many and why the first did, and opens it
   expect(screen.queryByText(/trials? failed/)).toBeNull();
 });
 
+test('a run that ended of its trial’s failure says so once, and the line opens the trial', () => {
+  const reason = `the trial failed with ${FAILURE.kind}: ${FAILURE.message}`;
+  const { container, transport } = open(
+    updateJson(1, 0, 9, {
+      trials: [trialJson(0, { state: 'FAILED', error: FAILURE })],
+      run: runJson({ state: 'FAILED', state_reason: reason, counts: { FAILED: 1 } })
+    })
+  );
+  transport.answer = answerTrial;
+  expect(container.querySelector('.lagom-Notices')?.textContent).toBe(reason);
+  fireEvent.click(screen.getByRole('button', { name: reason }));
+  expect(screen.getByRole('region', { name: 'trial 0' })).toBeTruthy();
+});
+
+test('a run that ended of something else says both', () => {
+  const { container } = open(
+    updateJson(1, 0, 9, {
+      trials: [trialJson(0, { state: 'FAILED', error: FAILURE })],
+      run: runJson({ state: 'FAILED', state_reason: 'the sampler failed', counts: { FAILED: 1 } })
+    })
+  );
+  expect([...container.querySelectorAll('.lagom-Notices li')].map(line => line.textContent)).toEqual([
+    'the sampler failed',
+    '1 trial failed: ModuleNotFoundError: no module named x'
+  ]);
+});
+
+test('a trial with warnings has a mark in its row', () => {
+  open(updateJson(1, 0, 9, { trials: [trialJson(0, { n_warnings: 2 }), trialJson(1)] }));
+  expect(screen.getAllByRole('img', { name: /warning/ }).map(mark => mark.title)).toEqual(['2 warnings']);
+});
+
 test('a name in the filter that no column has is told with those that there are', () => {
   open(updateJson(1, 0, 9, { trials: [trialJson(0)] }));
   const field = screen.getByRole('searchbox', { name: 'Filter trials' });

@@ -10,6 +10,7 @@ import {
   formatP,
   formatSigned,
   interactionWords,
+  keyWords,
   savingWords
 } from './ablationWords';
 import { useView } from './context';
@@ -113,7 +114,7 @@ export function Ablation({ run, ablation, onTrials }: IAblationProps) {
                   <State component={base.component} />
                 </td>
                 <td class="lagom-mod-bar">
-                  <IntervalScale axis={metric.axis} />
+                  {others.some(row => row.delta !== null) && <IntervalScale axis={metric.axis} />}
                 </td>
                 <td />
                 <td />
@@ -148,6 +149,7 @@ export function Ablation({ run, ablation, onTrials }: IAblationProps) {
           {t._n('… and %1 more component', '… and %1 more components', ablation.n_left_out)}
         </p>
       )}
+      {ablation.n_components > 0 && <p class="lagom-Ablation-note">{keyWords(t)}</p>}
     </section>
   );
 }

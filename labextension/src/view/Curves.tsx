@@ -10,7 +10,7 @@ import { useSize } from './hooks';
 import { markClass } from './marks';
 import { lastStep, valueAxis, valueRange } from './ranges';
 import { ValueTicks } from './ValueTicks';
-import { metricName, trialLabel, trialStateWord } from './words';
+import { isFinalRun, metricName, trialLabel, trialStateWord } from './words';
 import type { IRun, ITrial, Point } from '../model/messages';
 
 const HEIGHT = 178;
@@ -72,7 +72,9 @@ export function Curves({ run, trials, pickedId, hoveredId, onHover, onOpen }: IC
       <figcaption>{t.__('%1 by step', metricName(t, run))}</figcaption>
       {drawn.length === 0 ? (
         <p class="lagom-Empty" style={{ height: `${HEIGHT}px` }}>
-          {t.__('No trial has reported a step yet.')}
+          {isFinalRun(run.state)
+            ? t.__('No trial has reported a step.')
+            : t.__('No trial has reported a step yet.')}
         </p>
       ) : (
         <svg

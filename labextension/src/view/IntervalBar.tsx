@@ -13,8 +13,10 @@ const SIDE = 6;
 const OVER = 80;
 /** A label so near to an end would leave the picture, so it ends there. */
 const LABEL_PX = 16;
-/** How far labels must be apart. */
-const LABEL_GAP_PX = 42;
+/** What a label's character takes, and how far labels must be apart. */
+const CHARACTER_PX = 6;
+const LABEL_GAP_PX = 6;
+const ANCHORS = { 0: 'start', 0.5: 'middle', 1: 'end' } as const;
 
 export type Axis = readonly [low: number, high: number];
 
@@ -54,11 +56,12 @@ export function IntervalBar({ row, axis, label }: { row: IDifference; axis: Axis
 /** What the bars' axis is: stands in the baseline's row, whose difference is zero. */
 export function IntervalScale({ axis }: { axis: Axis }) {
   const values = ticks(axis[0], axis[1], 3);
-  // Zero is always named; of the others those that are far enough from each other.
-  const gap = values.length < 2 ? WIDTH : place(values[1], axis) - place(values[0], axis);
-  const step = Math.ceil(LABEL_GAP_PX / Math.max(1, gap));
+  // Zero is always named; of the others every so many that none touches the next.
   const zero = values.indexOf(0);
-  const shown = values.filter((_, at) => (at - zero) % step === 0);
+  const every = (step: number) => values.filter((_, at) => (at - zero) % step === 0);
+  let step = 1;
+  while (step < values.length && !areApart(every(step), axis)) step += 1;
+  const shown = every(step);
   return (
     <svg
       class="lagom-Interval"
@@ -71,18 +74,34 @@ export function IntervalScale({ axis }: { axis: Axis }) {
       {shown.map(value => {
         const x = place(value, axis);
         return (
-          <text
-            key={value}
-            x={x}
-            y={MIDDLE + 4}
-            text-anchor={x > WIDTH - LABEL_PX ? 'end' : x < LABEL_PX ? 'start' : 'middle'}
-          >
-            {`${value > 0 ? '+' : ''}${formatNumber(value, 3)}`}
+          <text key={value} x={x} y={MIDDLE + 4} text-anchor={ANCHORS[anchorOf(x)]}>
+            {tickLabel(value)}
           </text>
         );
       })}
     </svg>
   );
+}
+
+/** What of a label is left of its tick: none of it, half, or all. */
+function anchorOf(x: number): 0 | 0.5 | 1 {
+  return x > WIDTH - LABEL_PX ? 1 : x < LABEL_PX ? 0 : 0.5;
+}
+
+function areApart(values: readonly number[], axis: Axis): boolean {
+  let end = -Infinity;
+  return values.every(value => {
+    const x = place(value, axis);
+    const width = CHARACTER_PX * tickLabel(value).length;
+    const start = x - anchorOf(x) * width;
+    const isApart = start >= end + LABEL_GAP_PX;
+    end = start + width;
+    return isApart;
+  });
+}
+
+function tickLabel(value: number): string {
+  return `${value > 0 ? '+' : ''}${formatNumber(value, 3)}`;
 }
 
 /** With ends, or with arrows where it goes on beyond the axis. */

@@ -18,6 +18,8 @@ export interface INoticesProps {
 export function Notices({ run, connection, failed, onOpen }: INoticesProps) {
   const { t } = useView();
   const first = failed.find(trial => trial.error !== null);
+  // The end of a run may say what its trial said: one line does for both, and leads there.
+  const isTold = first !== undefined && run.state === 'FAILED' && saysWhy(run.state_reason, first);
   const texts = run.notices.slice(-NOTICE_LIMIT);
   const nEarlier = run.notices.length - texts.length;
   if (texts.length === 0 && run.state_reason === '' && connection === '' && first === undefined) return null;
@@ -25,9 +27,17 @@ export function Notices({ run, connection, failed, onOpen }: INoticesProps) {
     <ul class="lagom-Notices">
       {connection !== '' && <li>{connection}</li>}
       {run.state_reason !== '' && (
-        <li class={run.state === 'FAILED' ? 'lagom-state-failed' : ''}>{oneLine(run.state_reason, 400)}</li>
+        <li class={run.state === 'FAILED' ? 'lagom-state-failed' : ''}>
+          {isTold ? (
+            <button type="button" class="lagom-Link" onClick={() => onOpen(first.id)}>
+              {oneLine(run.state_reason, 400)}
+            </button>
+          ) : (
+            oneLine(run.state_reason, 400)
+          )}
+        </li>
       )}
-      {first?.error && (
+      {first?.error && !isTold && (
         <li class="lagom-state-failed">
           <button type="button" class="lagom-Link" onClick={() => onOpen(first.id)}>
             {t._n(
@@ -49,6 +59,12 @@ export function Notices({ run, connection, failed, onOpen }: INoticesProps) {
       )}
     </ul>
   );
+}
+
+/** Whether why the run ended is why this trial failed. */
+function saysWhy(reason: string, trial: ITrial): boolean {
+  const why = trial.error?.message.split('\n', 1)[0] || trial.error?.kind;
+  return why !== undefined && reason.includes(why);
 }
 
 /**

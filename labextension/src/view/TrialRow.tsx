@@ -44,6 +44,7 @@ export const TrialRow = memo(function TrialRow({
   onOpen
 }: ITrialRowProps) {
   const { t } = useView();
+  const warnings = t._n('%1 warning', '%1 warnings', trial.n_warnings);
   const state = `lagom-state-${trial.state.toLowerCase()}`;
   const cell = (column: IColumn, at: number) => {
     const fixed = fixedClass(at);
@@ -65,6 +66,11 @@ export const TrialRow = memo(function TrialRow({
               {TRIAL_ICONS[trial.state]}
             </span>
             {column.text(trial, now)}
+            {trial.n_warnings > 0 && (
+              <span role="img" aria-label={warnings} title={warnings}>
+                {' ⚠'}
+              </span>
+            )}
           </td>
         );
       case 'curve':

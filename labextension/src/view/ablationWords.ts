@@ -65,14 +65,14 @@ export function formatAmount(n: number | null): string {
   return formatCount(n);
 }
 
-/** The difference to the baseline as a share of it: '-12 %', '+0.3 %', 'the same'; '' where it cannot be said. */
+/** The difference to the baseline as a share of it: '-12 %', '+0.3 %', 'about the same'; '' where it cannot be said. */
 export function savingWords(t: ITranslator, value: number | null, baseline: number | null): string {
   if (value === null || baseline === null || baseline === 0) return '';
   const percent = (100 * (value - baseline)) / baseline;
   if (percent === 0) return t.__('the same');
-  const sign = percent > 0 ? '+' : '-';
   const size = Math.abs(percent);
-  return size < 0.05 ? `${sign}<0.1 %` : `${sign}${size.toFixed(size < 1 ? 1 : 0)} %`;
+  if (size < 0.05) return t.__('about the same');
+  return `${percent > 0 ? '+' : '-'}${size.toFixed(size < 1 ? 1 : 0)} %`;
 }
 
 /** Of a pair: 'interaction -0.0040 [-0.0061, -0.0019], p 0.012'; '' of what is none. */
@@ -105,15 +105,26 @@ export function baselineDetail(t: ITranslator, ablation: IAblation | null): stri
   const row = baselineOf(ablation, ablation?.metrics[0])?.row;
   const baseline =
     row === undefined || row.mean === null
-      ? t.__('baseline: none yet')
+      ? t.__('baseline: none')
       : `${t._n('baseline, %1 repeat', 'baseline, %1 repeats', row.n)}${row.sd === null ? '' : ` ${t.__('(± sd)')}`}`;
   return `${baseline} · ${evidenceSummary(t, ablation)}`;
 }
 
+/** What the numbers are. */
+export function keyWords(t: ITranslator): string {
+  return [
+    t.__(
+      'Δ: mean paired difference over the n repeats that both have, same seeds; where the baseline has more, it is not the difference of the means.'
+    ),
+    t.__('CI: 95 %, t, not corrected. p: paired t-test, Holm-corrected; evidence is p < 0.05.'),
+    t.__('Time: median without each worker’s first trial, not tested.')
+  ].join(' ');
+}
+
 /** 'evidence for 3 of 7 components'; before anything can be said, that. */
 export function evidenceSummary(t: ITranslator, ablation: IAblation | null): string {
-  if (ablation === null || ablation.n_components === 0) return t.__('no component yet');
-  if (ablation.n_judged === 0) return t.__('no interval yet');
+  if (ablation === null || ablation.n_components === 0) return t.__('no component');
+  if (ablation.n_judged === 0) return t.__('no interval');
   return t._n(
     'evidence for %2 of %1 component',
     'evidence for %2 of %1 components',

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
+import pickle
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lagom_magic.errors import NotRemovableError
+from lagom_magic.errors import ConfigError, NotRemovableError
 from lagom_magic.events.ablation import COMPONENT, REPEAT
-from lagom_magic.spec.datasets import features_of
+from lagom_magic.spec.datasets import features_of, shape_of_features
 from lagom_magic.spec.parts import built
+from lagom_magic.spec.random_state import untouched_random_state
 from lagom_magic.spec.study import leaves_out_itself, made_dataset
 from lagom_magic.spec.variants import AblationPlan, Variant
 from lagom_magic.worker.ablation.features import without_features
@@ -79,6 +81,16 @@ class Ablation:
                 "the function returned without calling `dataset_function()`, so nothing was left out of its data."
             )
 
+    def explain(self, error: BaseException) -> str:
+        """What to add to an error's message; ''."""
+        names = self._variant.features
+        if isinstance(error, KeyError) and error.args and error.args[0] in names:
+            return (
+                f" (this trial leaves out {error.args[0]!r}; if it is the label, say so: "
+                f"AblationStudy(label_name={error.args[0]!r}))"
+            )
+        return ""
+
     def close(self) -> None:
         """Forgets the model and removes copies of data."""
         self._model = None
@@ -111,24 +123,37 @@ class Ablation:
         if not names:
             return made
         if leaves_out_itself(data):
-            self._check_left_out(made)
+            self._check_left_out(made, lambda: made_dataset(data, (), *args, **kwargs))
             return made
         self._folder.mkdir(parents=True, exist_ok=True)
         return without_features(
             made, names, label_name=plan.label_name, feature_names=plan.feature_names, folder=self._folder
         )
 
-    def _check_left_out(self, made: Any) -> None:
+    def _check_left_out(self, made: Any, make_whole: Callable[[], Any]) -> None:
         """A generator of the user's own may have kept what it was told to leave out."""
-        try:
-            kept = set(features_of(made, self._plan.label_name, None)) & set(self._variant.features)
-        except ValueError:  # its data have no names: there is nothing to see
-            return
+        names = self._variant.features
+        with untouched_random_state():
+            try:
+                kept = set(features_of(made, self._plan.label_name, None)) & set(names)
+            except ConfigError:  # its data have no names, but may be seen to be the same as ever
+                kept = set(names) if _are_same(made, make_whole()) else set()
         if kept:
             raise NotRemovableError(
                 f"the dataset generator was told to leave out {', '.join(sorted(kept))}, and has it still. It gets the "
                 "names as its first argument: return the data without them."
             )
+
+
+def _are_same(made: Any, whole: Any) -> bool:
+    """Whether data with and without something are as wide, and equal; False where that cannot be told."""
+    width = shape_of_features(made)
+    if width is None or width != shape_of_features(whole):
+        return False
+    try:
+        return pickle.dumps(made) == pickle.dumps(whole)
+    except Exception:  # data of the user's own that cannot be pickled may raise anything; then nothing can be told
+        return False
 
 
 class _Factory:

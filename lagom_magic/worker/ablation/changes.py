@@ -8,6 +8,7 @@ from typing import Any, Self
 from lagom_magic.errors import NotRemovableError
 
 _MAX_REASON = 300
+_NEVER_RUN = "never run, so leaving it out changes nothing but its parameters"
 
 
 class Changes(list[str]):
@@ -17,6 +18,18 @@ class Changes(list[str]):
         """Adds a line that is not there yet."""
         if line not in self:
             self.append(line)
+
+    def expect_run(self, name: str) -> None:
+        """Says that a part never ran, until `say_run` says what took its place."""
+        self.say(f"{name}: {_NEVER_RUN}")
+
+    def say_run(self, name: str, how: str) -> None:
+        """Says what the model found in the part's place when it ran."""
+        line, expected = f"{name}: {how}", f"{name}: {_NEVER_RUN}"
+        if line not in self and expected in self:
+            self[self.index(expected)] = line
+        else:
+            self.say(line)
 
     def __deepcopy__(self, memo: Any) -> Self:
         return self

@@ -9,12 +9,13 @@ import os
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lagom_magic.spec.dataset_files import is_csv, is_missing
 from lagom_magic.spec.dataset_kinds import kind_of
-from lagom_magic.spec.datasets import check_left_out, checked_names, feature_parts, features_of
+from lagom_magic.spec.datasets import check_left_out, checked_names, feature_parts, features_of, features_of_item
 from lagom_magic.worker.ablation.features_files import csv_without, parquet_without
 from lagom_magic.worker.ablation.features_items import tensorflow_without, torch_without
 from lagom_magic.worker.ablation.features_values import dict_without, records_without, sliced
@@ -41,15 +42,18 @@ def without_features(
         Data of the same kind: of a path the path of a copy, a text or a `Path` as it was.
 
     Raises:
-        ConfigError: a feature is unknown, none would be left, or the data are of a kind that is not known.
+        ConfigError: a feature is unknown, none would be left, or the data are of a kind that is not known; for a torch
+            dataset when its first item is read.
         FileNotFoundError: a file is not on this machine.
     """
     _check_files_are_here(data)
     if not names:
         return data
     given = checked_names(feature_names)
-    check_left_out(names, features_of(data, label_name, given), label_name)
-    return _Leaver(frozenset(names), label_name, given, folder).without(data)
+    leaver = _Leaver(frozenset(names), label_name, given, folder)
+    if kind_of(data) != "torch":  # whose first item is checked when it is read
+        check_left_out(names, features_of(data, label_name, given), label_name)
+    return leaver.without(data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,8 @@ class _Leaver:
                 copied = copy_file(data, self.names, self.folder)
                 return str(copied) if isinstance(data, str) else copied
             case "torch":
-                return torch_without(data, self.names, self.kept)
+                check = partial(_check_item, self.names, self.label_name, self.feature_names, type(data).__name__)
+                return torch_without(data, self.names, self.kept, check)
             case "tensorflow":
                 return tensorflow_without(data, self.names, self.kept)
             case "array":
@@ -101,6 +106,12 @@ class _Leaver:
         if hasattr(data, "_fields"):
             return type(data)(*parts)
         return parts if isinstance(data, list) else tuple(parts)
+
+
+def _check_item(
+    names: frozenset[str], label_name: str | None, feature_names: list[str] | None, what: str, item: Any
+) -> None:
+    check_left_out(sorted(names), features_of_item(item, label_name, feature_names, what), label_name)
 
 
 def _check_files_are_here(data: Any) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
 from typing import Any
 
+from lagom_magic.spec.dataset_files import shown
 from lagom_magic.spec.dataset_kinds import is_pair
-from lagom_magic.spec.datasets import torch_item
 from lagom_magic.worker.ablation.features_values import dict_without, sliced
 
 
@@ -33,28 +33,37 @@ def tensorflow_without(data: Any, names: Collection[str], kept: list[int]) -> An
     return data.map(tf.autograph.experimental.do_not_convert(without))
 
 
-def torch_without(data: Any, names: Collection[str], kept: list[int]) -> Any:
+def torch_without(data: Any, names: Collection[str], kept: list[int], check: Callable[[Any], None]) -> Any:
     """A torch dataset whose items lack some features: a TensorDataset is made anew, others are looked at item by item.
 
-    Arguments are those of `tensorflow_without`.
+    No item is read before the training reads it: an item may draw random numbers, or be there only once.
+
+    Args:
+        data: the whole.
+        names: as in `tensorflow_without`.
+        kept: as there.
+        check: gets the first item, and raises if nothing can be left out of it.
     """
     from torch.utils.data import IterableDataset, TensorDataset
 
     if type(data) is TensorDataset:
+        if len(data):
+            check(data[0])
         values, *labels = data.tensors
         return TensorDataset(sliced(values, kept), *labels)
     wrapper = _rows_class() if isinstance(data, IterableDataset) else _items_class()
-    return wrapper(data, frozenset(names), kept, is_pair(torch_item(data)))
+    return wrapper(data, frozenset(names), kept, check)
 
 
 class _Without:
     """What both wrappers do. Other attributes of the dataset are refused, since they may hold all of its features."""
 
-    def __init__(self, data: Any, names: frozenset[str], kept: list[int], is_of_pairs: bool) -> None:
+    def __init__(self, data: Any, names: frozenset[str], kept: list[int], check: Callable[[Any], None]) -> None:
         self._whole = data
         self._names = names
         self._kept = kept
-        self._is_of_pairs = is_of_pairs
+        self._check = check
+        self._is_checked = False
 
     def __len__(self) -> int:
         return len(self._whole)
@@ -64,14 +73,18 @@ class _Without:
         kind = type(whole).__name__
         if whole is None or name.startswith("_") or not hasattr(whole, name):
             raise AttributeError(f"{kind!r} object has no attribute {name!r}")
+        left_out = ", ".join(map(shown, sorted(self._names)))
         raise AttributeError(
-            f"{kind}.{name} may hold the features that this trial leaves out ({', '.join(sorted(self._names))}), and "
+            f"{kind}.{name} may hold the features that this trial leaves out ({left_out}), and "
             "cannot be used while the items lack them. Read the dataset by its items, or give a function that takes "
             "the features to leave out: study.set_dataset_generator(fn)."
         )
 
     def _item_without(self, item: Any) -> Any:
-        if not self._is_of_pairs:
+        if not self._is_checked:
+            self._check(item)
+            self._is_checked = True
+        if not is_pair(item):
             return self._values_without(item)
         parts = (self._values_without(item[0]), *item[1:])
         return type(item)(*parts) if hasattr(item, "_fields") else type(item)(parts)
@@ -98,7 +111,7 @@ def _items_class() -> Any:
         """A map-style dataset."""
 
         def __reduce__(self) -> Any:
-            return _items, (self._whole, self._names, self._kept, self._is_of_pairs)
+            return _items, (self._whole, self._names, self._kept, self._check)
 
         def __getitem__(self, index: Any) -> Any:
             return self._item_without(self._whole[index])
@@ -114,7 +127,7 @@ def _rows_class() -> Any:
         """An iterable dataset."""
 
         def __reduce__(self) -> Any:
-            return _rows, (self._whole, self._names, self._kept, self._is_of_pairs)
+            return _rows, (self._whole, self._names, self._kept, self._check)
 
         def __iter__(self) -> Iterator[Any]:
             return map(self._item_without, self._whole)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from lagom_magic.errors import NotRemovableError
 from lagom_magic.spec.parts import layers_in_attributes
-from lagom_magic.worker.ablation.changes import Changes
+from lagom_magic.worker.ablation.changes import Changes, not_removable
 
 
 class Removal(Protocol):
@@ -35,6 +35,13 @@ def replace_attributes(model: Any, left_out: Mapping[str, Any], removal: Removal
     successors: dict[int, Any] = {}
     for name, layer in inside.items():
         if name in left_out:
+            forbid_calls(
+                layer,
+                f"{prefix}{name}",
+                "it is called by another way than its attribute, such as a list in a list, or an object or function "
+                "that holds it.",
+            )
+            removal.changes.expect_run(f"{prefix}{name}")
             successors[id(layer)] = _stand_in_class()(_LeftOut(layer, f"{prefix}{name}", removal), name=layer.name)
         elif inner := [other.removeprefix(f"{name}/") for other in left_out if other.startswith(f"{name}/")]:
             successors[id(layer)] = removal.of(layer, inner, f"{prefix}{name}/")
@@ -43,9 +50,31 @@ def replace_attributes(model: Any, left_out: Mapping[str, Any], removal: Removal
         replaced = _replaced(value, successors)
         if replaced is not value:
             _set(model, attribute, replaced)
+    places: dict[int, int] = {}
+    for place, layer in enumerate(model._layers):
+        places.setdefault(id(successors.get(id(layer), layer)), place)
     for layer in inside.values():
         if successors.get(id(layer), layer) is not layer:
             model._tracker.untrack(layer)
+    model._layers.sort(key=lambda layer: places[id(layer)])  # `for layer in self.layers` goes by it
+
+
+def forbid_calls(layer: Any, name: str, reason: str) -> None:
+    """Lets a layer that was left out raise when it is run on data; its shapes can still be asked for.
+
+    Keras wraps errors of the symbolic runs in which it builds a model, so the data's own run is waited for.
+    """
+    symbolic_scope = sys.modules["keras.src.backend.common.symbolic_scope"]
+    call = layer.call
+
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        if symbolic_scope.in_symbolic_scope():
+            return call(*args, **kwargs)
+        error = not_removable([name], reason)
+        error._keras_call_info_injected = True  # type: ignore[attr-defined]  # else Keras adds tensors to the words
+        raise error
+
+    layer.call = refuse
 
 
 def _replaced(value: Any, successors: Mapping[int, Any]) -> Any:
@@ -90,7 +119,7 @@ class _LeftOut:
         return self._outputs[key]
 
     def say(self, how: str) -> None:
-        self.removal.changes.say(f"{self.name}: {how}")
+        self.removal.changes.say_run(self.name, how)
 
     def zeros(self, like: Any, first: Any) -> Any:
         """Zeros of a shape whose open sizes are those of the first input."""

@@ -12,8 +12,12 @@ from typing import Any
 from lagom_magic.errors import NotRemovableError
 from lagom_magic.spec.parts import is_keras_graph, keras_layers
 from lagom_magic.worker.ablation.changes import Changes, first_line, not_removable
-from lagom_magic.worker.ablation.keras_attributes import replace_attributes
+from lagom_magic.worker.ablation.keras_attributes import forbid_calls, replace_attributes
 from lagom_magic.worker.ablation.keras_layers import keep_weights, made_anew
+
+_BESIDE_THE_GRAPH = (
+    "it is called by another way than its place in the graph, such as the function of a Lambda layer or another model."
+)
 
 
 def without_layers(model: Any, names: list[str], changes: Changes) -> Any:
@@ -78,6 +82,7 @@ class _Removal:
             if inner != []:
                 layers.append(self.of(layer, inner, f"{prefix}{layer.name}/") if inner else layer)
             else:
+                forbid_calls(layer, f"{prefix}{layer.name}", _BESIDE_THE_GRAPH)
                 self.changes.say(f"{prefix}{layer.name}: removed")
         return self.constructed(model, layers)
 
@@ -113,6 +118,8 @@ class _Rewiring:
         self._inputs: dict[int, list[Any]] = {}
         #: {id of layer: the one in the new model}
         self._successors: dict[int, Any] = {}
+        #: The ids of layers that were left out, which may not be called any more.
+        self._forbidden: set[int] = set()
 
     def rewired(self) -> Any:
         self._look()
@@ -142,6 +149,9 @@ class _Rewiring:
                 raise self._removal.error(
                     f"{name} gives {len(node.outputs)} tensors, and an input can take the place of the first only"
                 )
+            if id(layer) not in self._forbidden:
+                self._forbidden.add(id(layer))
+                forbid_calls(layer, name, _BESIDE_THE_GRAPH)
             origins = [x._keras_history.operation.name for x in node.input_tensors]
             more = f", of its inputs {origins[0]} takes its place (not {', '.join(origins[1:])})" if origins[1:] else ""
             self._removal.changes.say(f"{name}: removed{more}")

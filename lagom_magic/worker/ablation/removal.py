@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lagom_magic.spec.parts import Library, library_of, parts_of
+from lagom_magic.spec.random_state import untouched_random_state
 from lagom_magic.spec.selection import is_within, known_name
 from lagom_magic.worker.ablation.changes import Changes
 from lagom_magic.worker.ablation.keras_removal import without_layers
-from lagom_magic.worker.ablation.random_state import untouched_random_state
 from lagom_magic.worker.ablation.sklearn_removal import without_steps
 from lagom_magic.worker.ablation.torch_removal import without_modules
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from lagom_magic.errors import NotRemovableError
+from lagom_magic.spec.random_state import untouched_random_state
 from lagom_magic.worker.ablation.changes import Changes, first_line, not_removable
-from lagom_magic.worker.ablation.random_state import untouched_random_state
 
 _NOT_CHECKED = "whether the output kept its shape could not be checked"
 

@@ -1,6 +1,7 @@
 """Leaves modules out of PyTorch models; called by `removal`.
 
-In a Sequential the entry is deleted. Elsewhere a stand-in takes the module's place, and decides when it first runs.
+In a Sequential an identity takes the entry's place, so that positions and slices mean what they meant. Elsewhere a
+stand-in does, which decides when it first runs.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from lagom_magic.worker.ablation.torch_check import check_at_first_run, without_
 def without_modules(model: Any, names: list[str], changes: Changes) -> Any:
     """The same model; the parameters of what was left out are gone from `model.parameters()` at once.
 
-    Entries of a Sequential that stay keep their keys, and so their names in the state dict; their positions move up.
+    Entries of a Sequential that stay keep their keys, their names in the state dict, and their positions.
 
     Raises:
-        NotRemovableError: at the first run, when the rest does not fit together, or gives an output of another shape.
+        NotRemovableError: a part is a ScriptModule; or, at the first run, when the rest does not fit together, or gives
+            an output of another shape.
     """
     torch = sys.modules["torch"]
     check = check_at_first_run(model, names, changes)
@@ -40,11 +42,14 @@ def _leave_out(model: Any, module: Any, name: str, changes: Changes) -> None:
     """Takes the module out wherever it is registered; one that is shared may be at several places."""
     torch = sys.modules["torch"]
     stand_in = None
+    if any(isinstance(inner, torch.jit.ScriptModule) for inner in module.modules()):  # which knows no tripwire
+        raise NotRemovableError(f"{name} cannot be left out: it is, or has, a ScriptModule. Script it after `model()`.")
+    changes.expect_run(name)
     places = [(parent, key) for parent in model.modules() for key, child in parent._modules.items() if child is module]
     for parent, key in places:
         if type(parent).forward is torch.nn.Sequential.forward:
-            del parent._modules[key]
-            changes.say(f"{name}: removed")
+            parent._modules[key] = torch.nn.Identity()
+            parent._modules[key].register_forward_pre_hook(_FirstCall(name, changes))
         else:
             stand_in = stand_in or _stand_in_class()(module, name, changes)
             parent._modules[key] = stand_in
@@ -53,6 +58,19 @@ def _leave_out(model: Any, module: Any, name: str, changes: Changes) -> None:
     for encoder in model.modules():
         if isinstance(encoder, torch.nn.TransformerEncoder) and any(inner is stand_in for inner in encoder.modules()):
             encoder.use_nested_tensor = False  # else it evaluates from the weights of its modules, without calling them
+
+
+class _FirstCall:
+    """A hook of an identity in a Sequential, which says once that it ran."""
+
+    def __init__(self, name: str, changes: Changes) -> None:
+        self._name = name
+        self._changes = changes
+
+    def __call__(self, module: Any, args: Any) -> None:
+        self._changes.say_run(self._name, "identity in its place")
+        for hook_id in [i for i, hook in module._forward_pre_hooks.items() if isinstance(hook, _FirstCall)]:
+            module._forward_pre_hooks.pop(hook_id, None)  # replicas of a module share them
 
 
 class _Tripwire:
@@ -127,7 +145,7 @@ def _stand_in_class() -> Any:
             is_same = bool(tensors) and outputs[first].shape == tensors[0].shape
             is_same = is_same and outputs[first].is_floating_point() == tensors[0].is_floating_point()
             _, name, changes = self.__dict__["_left_out"]
-            changes.say(f"{name}: {'identity' if is_same else 'zeros'} in its place")
+            changes.say_run(name, f"{'identity' if is_same else 'zeros'} in its place")
             device = tensors[0].device if tensors else self._device.device
             given = [torch.zeros_like(x, device=device) if isinstance(x, torch.Tensor) else x for x in outputs]
             if is_same:

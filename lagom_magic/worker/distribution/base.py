@@ -46,6 +46,8 @@ class Distribution(ABC):
         self.seed: int | None = None
         #: The function distributes by itself; known in `applied`.
         self.is_left_alone = False
+        #: What `warn` said, for the trial's end.
+        self.warnings: list[str] = []
 
     @abstractmethod
     def prepare(self) -> str:
@@ -79,11 +81,12 @@ class Distribution(ABC):
         }
 
     def warn(self, text: str) -> None:
-        """Says something once, on rank 0, among what the function prints.
+        """Says something once, on rank 0, among what the function prints and beside its trial.
 
         It is not about a line of the function's, so it names the magic in place of one.
         """
         if self.place.rank == 0:
+            self.warnings.append(text)
             warnings.warn_explicit(text, UserWarning, "%%lagom train", 1)
 
     def leave_alone(self, reason: str) -> None:

@@ -1,4 +1,7 @@
-"""Gives the random generators back as they were; wraps what is done to a model between building and training it."""
+"""Gives the random generators back as they were.
+
+Wraps what is done to a model between building and training it, and looks at data whose items draw numbers.
+"""
 
 from __future__ import annotations
 
