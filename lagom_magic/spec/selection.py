@@ -71,6 +71,10 @@ class Features:
         """Whether anything was said of them."""
         return bool(self._includes_all or self._included or self._excluded)
 
+    def described(self) -> str:
+        """What was chosen, as a person said it; ""."""
+        return _described(self._includes_all, self._included, self._excluded)
+
     @property
     def needs_all(self) -> bool:
         """Whether the dataset must say what it has."""
@@ -148,6 +152,12 @@ class Layers:
         """Whether anything was said of them."""
         return bool(self._includes_all or self._included or self._excluded or self._groups)
 
+    def described(self) -> str:
+        """What was chosen, as a person said it; ""."""
+        groups = [f"[{group.label}]" for group in self._groups if group not in self._excluded_groups]
+        single = _described(self._includes_all, self._included, self._excluded)
+        return ", ".join([*([single] if single else []), *groups])
+
     def chosen(self, known: Sequence[str]) -> tuple[str, ...]:
         """The parts that are left out one by one, of those that the model has, in its order.
 
@@ -201,6 +211,13 @@ def is_same(value: Any, other: Any) -> bool:
 def is_within(name: str, other: str) -> bool:
     """Whether a part lies in another one: 'encoder.conv' in 'encoder'."""
     return any(name.startswith(f"{other}{separator}") for separator in (".", "/", "__"))
+
+
+def _described(includes_all: bool, included: Sequence[str], excluded: Sequence[str]) -> str:
+    if not (includes_all or included or excluded):
+        return ""
+    what = "all" if includes_all or not included else listed(included)
+    return what + (f" but {listed(excluded)}" if excluded else "")
 
 
 def _groups(how: str, groups: Any, prefix: Any) -> list[Group]:

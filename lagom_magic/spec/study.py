@@ -112,6 +112,19 @@ class AblationStudy:
             _check_factory("model", model)
             self.model.factory = model
 
+    def __repr__(self) -> str:
+        factory = self.model.factory
+        parts = {
+            "dataset": None if self.dataset is None else getattr(self.dataset, "__name__", type(self.dataset).__name__),
+            "label_name": self.label_name,
+            "model": None if factory is None else getattr(factory, "__name__", type(factory).__name__),
+            "features": self.features.described(),
+            "layers": self.model.layers.described(),
+            "variants": ", ".join(variant.name for variant in self.variants),
+            "excluded": ", ".join(self.excluded),
+        }
+        return f"AblationStudy({'; '.join(f'{name}: {value}' for name, value in parts.items() if value)})"
+
     def set_dataset_generator(self, generator: Callable[..., Any]) -> None:
         """Take a function that makes the dataset and leaves features out itself.
 

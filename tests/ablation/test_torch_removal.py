@@ -331,3 +331,26 @@ def test_pretrained_weights_stay() -> None:
 def test_a_misspelt_module_is_refused_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"Did you mean blocks\.0\.norm"):
         without(Net(), ["blocks.0.nrom"])
+
+
+def test_zeros_that_cut_the_input_off_are_said_to() -> None:
+    class Narrow(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Linear(8, 16)
+            self.side = nn.Linear(16, 4)
+            self.head = nn.Linear(16, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            h = self.stem(x)
+            return self.head(h) + self.side(h).mean()
+
+    model, changes = without(Narrow(), ["stem"])
+    train(model, X)
+    assert changes == [
+        "stem: zeros in its place",
+        "nothing of the input reaches the output, so what is left can only guess",
+    ]
+    model, changes = without(Narrow(), ["side"])
+    train(model, X)
+    assert changes == ["side: zeros in its place"]

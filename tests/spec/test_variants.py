@@ -343,3 +343,16 @@ def test_a_switch_of_an_array_is_compared_as_one() -> None:
     def train(weights: Switch(None) = ones): ...
 
     assert ablation(train).components == ("weights",)
+
+
+def test_a_study_shows_what_it_leaves_out(study: AblationStudy) -> None:
+    assert repr(study) == "AblationStudy(dataset: DataFrame; label_name: y; model: make_net)"
+    study.features.include()
+    study.features.exclude("age")
+    study.model.layers.include("1")
+    study.model.layers.include_groups(["0", "1"])
+    study.add("small", model=small)
+    assert repr(study) == (
+        "AblationStudy(dataset: DataFrame; label_name: y; model: make_net; features: all but age; layers: 1, [0, 1]; "
+        "variants: small)"
+    )

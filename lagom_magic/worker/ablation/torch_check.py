@@ -15,6 +15,7 @@ from lagom_magic.spec.random_state import untouched_random_state
 from lagom_magic.worker.ablation.changes import Changes, first_line, not_removable
 
 _NOT_CHECKED = "whether the output kept its shape could not be checked"
+_CUT_OFF = "nothing of the input reaches the output, so what is left can only guess"
 
 
 def check_at_first_run(model: Any, names: list[str], changes: Changes) -> Callable[[], None]:
@@ -65,6 +66,8 @@ class _FirstRun:
             except Exception as error:  # whatever the model's own forward raises
                 reason = f"the rest of the model does not run without it: {first_line(error)}"
                 raise not_removable(self._names, reason) from error
+            if _uses_input(whole, args, kwargs) and _uses_input(without_values(model), args, kwargs) is False:
+                self._changes.say(_CUT_OFF)
         self._compare(expected, found)
 
     def _compare(self, expected: list[Any], found: list[Any]) -> None:
@@ -110,6 +113,33 @@ def _outputs(model: Any, inputs: Any) -> list[Any]:
     torch = sys.modules["torch"]
     leaves = torch.utils._pytree.tree_leaves(model(*inputs[0], **inputs[1]))
     return [x for x in leaves if isinstance(x, torch.Tensor)]
+
+
+def _uses_input(model: Any, args: Any, kwargs: Any) -> bool | None:
+    """Whether a model without values lets something of its inputs through; None where that cannot be told.
+
+    Followed by gradients, which whole numbers, such as token ids, do not have.
+    """
+    torch = sys.modules["torch"]
+    sources: list[Any] = []
+
+    def traced(value: Any) -> Any:
+        shadow = _on_meta(value)
+        if not isinstance(shadow, torch.Tensor) or not shadow.is_floating_point():
+            return shadow
+        sources.append(shadow.detach().requires_grad_())
+        return sources[-1].clone()  # which, unlike the source, may be changed in place
+
+    inputs = torch.utils._pytree.tree_map(traced, (args, kwargs))
+    if not sources:
+        return None
+    try:
+        with torch.enable_grad():
+            sums = [x.sum() for x in _outputs(model, inputs) if x.requires_grad]
+            gradients = torch.autograd.grad(sums, sources, allow_unused=True) if sums else ()
+    except Exception:  # of the model's own forward, or of an operation that has no gradient without values
+        return None
+    return any(gradient is not None for gradient in gradients)
 
 
 def _on_meta(value: Any) -> Any:
