@@ -223,6 +223,13 @@ class _Planning:
                 f"the study leaves out features, but {self.label} takes no `dataset`. Add the argument, and use it as "
                 "your data."
             )
+        filled = {*self.data, *(["dataset_function"] if "dataset" in self.data else [])}
+        if features.is_chosen and self.data and not filled & set(self.takes):
+            raise ConfigError(
+                f"the study leaves features out of {' and '.join(self.data)}, but {self.label} takes "
+                f"{' and '.join(name for name in DATA_ARGUMENTS if name in self.takes)} only. Name the argument "
+                f"{next(iter(self.data))!r}, or give the data as such: --train-set, --test-set."
+            )
 
     def check_custom(self, baseline: Mapping[str, Any], *, takes_any: bool) -> None:
         """What people's own variants change reaches the function, and is a change.
@@ -244,6 +251,16 @@ class _Planning:
                 raise ConfigError(
                     f"{how} has a dataset of its own, but {self.label} takes neither `dataset` nor `dataset_function`. "
                     "Add the argument."
+                )
+        for what, base, arguments in (
+            ("model", self.model, MODEL_ARGUMENTS),
+            ("dataset", self.data.get("dataset"), ("dataset", "dataset_function")),
+        ):
+            has_default = any(name in baseline for name in arguments if name in self.takes)
+            if self._has_custom(what) and base is None and not has_default:
+                raise ConfigError(
+                    f"the study has variants with a {what} of their own, and none for the baseline: "
+                    f"AblationStudy({what}=…), or --{what} NAME."
                 )
 
     def _of_data(self) -> list[Variant]:
@@ -283,12 +300,10 @@ class _Planning:
         return [Variant(name, values={name: switch.off}) for name, switch in self.switches.items()]
 
     def _of_people(self) -> list[Variant]:
-        variants = []
-        for custom in self.study.variants:
-            variants.append(
-                Variant(custom.name, values=custom.hparams, model=custom.model, dataset=custom.dataset, is_custom=True)
-            )
-        return variants
+        return [
+            Variant(custom.name, values=custom.hparams, model=custom.model, dataset=custom.dataset, is_custom=True)
+            for custom in self.study.variants
+        ]
 
     def _pairs(self, singles: Sequence[Variant]) -> list[Variant]:
         parts = [variant for variant in singles if not variant.is_custom]

@@ -356,3 +356,23 @@ def test_a_study_shows_what_it_leaves_out(study: AblationStudy) -> None:
         "AblationStudy(dataset: DataFrame; label_name: y; model: make_net; features: all but age; layers: 1, [0, 1]; "
         "variants: small)"
     )
+
+
+def test_a_study_whose_data_do_not_reach_the_function_is_refused(study: AblationStudy) -> None:
+    def train(train_set=None, model=None): ...
+
+    study.features.include()
+    message = complaint(train, study)
+    assert "leaves features out of dataset, but train() takes train_set only. Name the argument 'dataset'" in message
+
+
+def test_a_variant_with_its_own_model_needs_one_for_the_baseline_too() -> None:
+    def train(model): ...
+
+    def with_default(model=make_net): ...
+
+    study = AblationStudy()
+    study.add("small", model=small)
+    assert "variants with a model of their own, and none for the baseline" in complaint(train, study)
+    assert ablation(train, study, model=make_net).components == ("small",)
+    assert ablation(with_default, study).components == ("small",)
