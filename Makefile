@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lab ui check bench bench-search bench-ui bench-train soak dist clean
+.PHONY: help demo test lab ui check bench bench-search bench-find bench-provenance bench-ui bench-train soak dist clean
 
 PY := .venv/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-input --constraint constraints.txt
@@ -42,6 +42,12 @@ bench-search: .venv/.dev ## whether samplers and pruners help
 
 bench-train: .venv/.dev ## training on several workers beside torchrun; needs a quiet machine
 	@$(PY) benchmarks/bench_train.py $(ARGS)
+
+bench-find: .venv/.dev ## lists and searches of 10,000 runs
+	@$(PY) benchmarks/bench_find.py $(ARGS)
+
+bench-provenance: .venv/.dev ## what noting opened files costs a trial
+	@$(PY) benchmarks/bench_provenance.py $(ARGS)
 
 bench-ui: .venv/.dev .venv/.ui ## the live view under load, in JupyterLab with Chromium; needs a quiet machine
 	@$(PY) benchmarks/bench_ui.py $(ARGS)

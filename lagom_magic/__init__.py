@@ -18,6 +18,8 @@ __version__ = "0.1.0"
 _HOME = {
     "experiment": "experiment",
     "tensorboard": "tensorboard",
+    "model": "model",
+    "Metric": "model",
     "Float": "spec.space",
     "Int": "spec.space",
     "Categorical": "spec.space",

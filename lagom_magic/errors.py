@@ -2,7 +2,6 @@
 
     LagomError
     ├── ConfigError          an option, argument or search space that cannot work; raised before Spark starts
-    ├── NotThereYetError     a promised verb or mode that this version does not have
     ├── ClusterError         Spark cannot give what the run needs (no session, no slot, Spark Connect)
     ├── StoreError           a run folder that cannot be found, read or written
     ├── NotRemovableError    a part of a model or a dataset that an ablation cannot leave out; fails that trial
@@ -33,10 +32,6 @@ class LagomError(Exception):
 
 class ConfigError(LagomError, ValueError):
     """An option, argument or search space that cannot work."""
-
-
-class NotThereYetError(LagomError, NotImplementedError):
-    """A verb or mode that is planned and not in this version."""
 
 
 class ClusterError(LagomError, RuntimeError):

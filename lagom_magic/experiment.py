@@ -22,6 +22,7 @@ from lagom_magic.spec.config import AblationConfig, BaseConfig, OptimizationConf
 if TYPE_CHECKING:
     from lagom_magic.cluster.interrupts import Interrupts
     from lagom_magic.launching import MakeLauncher
+    from lagom_magic.resuming import RepeatedCall
 
 #: How long an interrupted cell waits for its run to stop in order.
 _STOP_WAIT_S = 1.9
@@ -110,7 +111,7 @@ def _config_of(train_fn: Callable[..., Any], options: dict[str, Any]) -> BaseCon
 
 
 def launch(
-    train_fn: Callable[..., Any],
+    train_fn: Callable[..., Any] | RepeatedCall,
     config: BaseConfig,
     *,
     detach: bool = False,
@@ -123,14 +124,14 @@ def launch(
     """`lagom` with what only a notebook knows.
 
     Args:
-        train_fn: the training function.
+        train_fn: the training function, or what an earlier run called.
         config: what to do with it.
         detach: return at once; the run goes on in its own threads.
         ui: "auto", "html", "text" or "none".
         source: the cell's text, kept as source.py; None = the function's own source.
         notebook_dir: where relative paths begin; None = the working directory.
         make_launcher: who starts workers; None = Spark.
-        resumed: the training that this one goes on with, from its last checkpoint.
+        resumed: the run to go on with: a training from its last checkpoint in a new run, any other in its own folder.
 
     Raises:
         As `lagom`.
@@ -147,7 +148,12 @@ def launch(
             from lagom_magic.launching import Launching
 
             launching = Launching(
-                train_fn, config, source or _source_of(train_fn), notebook_dir or Path.cwd(), make_launcher, resumed
+                train_fn,
+                config,
+                source or (_source_of(train_fn) if callable(train_fn) else ""),
+                notebook_dir or Path.cwd(),
+                make_launcher,
+                resumed,
             )
             launching.open_cluster(ui)
             interrupts = stack.enter_context(held_interrupts())

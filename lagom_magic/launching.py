@@ -5,46 +5,46 @@ Everything that can be wrong with what the user gave is found in `Launching.__in
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from lagom_magic.calling import Call, FunctionCall, KeptCall, kept
 from lagom_magic.driver.driver import START_TIMEOUT_S, Driver
 from lagom_magic.driver.launcher import Launcher
+from lagom_magic.driver.past import Past, replay
 from lagom_magic.driver.plan import RunPlan
 from lagom_magic.errors import ClusterError, ConfigError, StoreError
 from lagom_magic.events.ablation import COMPONENT, REPEAT
 from lagom_magic.events.facts import RunState
+from lagom_magic.mirroring import MirrorPlan, Mirrors, together
+from lagom_magic.resuming import RepeatedCall, check_resumable, checkpoint_of
 from lagom_magic.run import Run, stored_importances
-from lagom_magic.search.base import Direction
+from lagom_magic.search.base import Direction, Suggestion
 from lagom_magic.search.factory import Search, make_search
 from lagom_magic.search.loco_sampler import LocoSampler
 from lagom_magic.search.none_pruner import NonePruner
+from lagom_magic.search.one_point_sampler import OnePointSampler
 from lagom_magic.search.promotion_sampler import PromotionSampler
 from lagom_magic.spec.config import AblationConfig, BaseConfig, DistributedConfig, OptimizationConfig
 from lagom_magic.spec.duration import ALLOWED, seconds
-from lagom_magic.spec.framework import check_installed, check_models
-from lagom_magic.spec.inspection import FunctionPlan, doubts_of_defaults, plan_function
 from lagom_magic.spec.space_json import space_to_json
+from lagom_magic.store.journal import JournalReader
 from lagom_magic.store.layout import default_home
+from lagom_magic.store.mirror import fetch
 from lagom_magic.store.requests import Request
 from lagom_magic.store.store import RunStore
 
 if TYPE_CHECKING:
-    from lagom_magic.cluster.data import RunData
     from lagom_magic.cluster.kit import WorkerKit
     from lagom_magic.cluster.session import SessionInfo
     from lagom_magic.display import Display, Publisher
     from lagom_magic.display.liveview import LiveView
 
-#: Imported once, not by each trial of an ablation: 20 ms.
-_ABLATION_OF_A_TRIAL = "lagom_magic.worker.ablation.ablation"
 #: Makes the launcher of a run: (kit, run id, number of workers) → launcher. Tests give their own, without Spark.
 MakeLauncher = Callable[["WorkerKit", str, int], Launcher]
 
@@ -54,7 +54,7 @@ class Launching:
 
     def __init__(
         self,
-        train_fn: Callable[..., Any],
+        called: Callable[..., Any] | RepeatedCall,
         config: BaseConfig,
         source: str,
         notebook_dir: Path,
@@ -63,56 +63,85 @@ class Launching:
     ) -> None:
         """Check everything that the user gave.
 
-        Raises:
-            ConfigError: for the function, the space, an option, or something that cannot be pickled.
-        """
-        from lagom_magic.cluster.data import RunData
+        Args:
+            called: the training function, or what an earlier run called.
+            config: what to do with it.
+            source: of the function; of a repeated call its own counts.
+            notebook_dir: where relative paths begin.
+            make_launcher: who starts workers; None = Spark.
+            resumed: the run to go on with: a training's last checkpoint in a new run, any other in its own folder.
 
+        Raises:
+            ConfigError: for the function, the space, an option, or something that cannot be pickled; and when a run
+                cannot be resumed so.
+            StoreError: when the folder of an earlier run does not hold what it takes.
+        """
         self._config = config
-        self._source = source
+        self._mirror_plan = MirrorPlan(config)
+        if resumed is not None:
+            fetch(resumed.dir)
         self._notebook_dir = notebook_dir.resolve()
         self._make_launcher = make_launcher
-        self._checkpoint = None if resumed is None else _checkpoint_of(resumed, config)
-        self._is_resumed_complete = resumed is not None and resumed.state is RunState.COMPLETE
-        self._train_fn = train_fn
-        self._fn_name = str(getattr(train_fn, "__name__", type(train_fn).__name__))
-        plan = plan_function(train_fn, config)
-        self._search = _search_of(plan, config)
-        self._plan = plan if _gives_budgets(self._search, config) else _without_budget(plan)
+        self._checkpoint: Path | None = None
+        #: The run whose folder this one goes on in.
+        self._continued: Run | None = None
+        if resumed is not None and isinstance(config, DistributedConfig):
+            self._checkpoint = checkpoint_of(resumed)
+        elif resumed is not None:
+            self._continued = resumed
+        self._resumed = resumed
+        #: What that run has behind it, and how many facts say so.
+        self._past: Past | None = None
+        self._n_past = 0
+        is_local = self._will_be_local()
+        self._repeated = called if isinstance(called, RepeatedCall) else None
+        self._call: Call
+        if isinstance(called, RepeatedCall):
+            self._call = KeptCall(called.run.dir, self._notebook_dir, is_local=is_local)
+        else:
+            self._call = FunctionCall(called, config, source, self._notebook_dir, is_local=is_local)
+        self._search = _search_of(self._call, config) if self._point is None else _only(self._point)
+        if self._continued is not None:
+            check_resumable(
+                self._continued, config, self._call.space, self._call.fixed_hparams, self._search, self._n_trials()
+            )
+            facts = [line.fact for line in JournalReader(self._continued.dir).read_new()]
+            self._n_past = len(facts)
+            self._past = replay(
+                facts, self._search.sampler, self._search.pruner, self._call.fixed_hparams, config.metric
+            )
         self._session: SessionInfo | None = None
         self._publisher: Publisher | None = None
-        self._is_local = self._will_be_local()
-        if isinstance(config, DistributedConfig):
-            check_models(config.framework, vars(config))
-            if self._is_local:
-                check_installed(config.framework)
-        self._data = RunData(default_home(), is_shared=isinstance(config, DistributedConfig))
-        self._plan = replace(self._plan, fixed=self._data.looked_up(self._plan.fixed))
-        # What only Spark can make ready is left out here, so that all else is found wanting before Spark starts.
-        self._kit, self._kit_notes = self._packed(self._data.without_frames(self._plan.fixed))
-        self._notes = doubts_of_defaults(plan)
+        self._call.pack(gives_budgets=self._point is not None or _gives_budgets(self._search, config))
+        self._notes: tuple[str, ...] = self._origin()
         self._n_workers = config.workers or os.cpu_count() or 1
         n_points = self._search.sampler.n_trials or 0
         if isinstance(config, AblationConfig):
-            self._notes += _notes_of(config, n_points) + self._globals_beside_arguments()
+            self._notes += _notes_of(config, n_points)
         elif n_points > self._n_trials():
             self._notes += (
                 f"the grid has {n_points:,} points, and {self._n_trials()} of them run; --trials {n_points} runs all.",
             )
         self._start_timeout_s = _start_timeout_s()
 
-    def _packed(self, fixed: dict[str, Any]) -> tuple[WorkerKit, tuple[str, ...]]:
-        from lagom_magic.cluster.prepare import prepare_kit
+    def _origin(self) -> tuple[str, ...]:
+        """What to say of where this run comes from."""
+        if self._past is not None:
+            n_ended = len(self._past.trials) - self._past.n_missing
+            return (f"resumed: {n_ended} of {self._n_trials()} trials had ended.",)
+        if self._repeated is None:
+            return ()
+        run, trial_id = self._repeated.run, self._repeated.trial_id
+        if trial_id is None:
+            return (f"repeats run {run.id}.",)
+        trial = run.view.trials[trial_id]
+        had = f"there {run.view.metric_name} was {trial.metric!r}" if trial.metric is not None else "there it had none"
+        return (f"repeats trial {trial_id} of run {run.id}; {had}.",)
 
-        config = self._config
-        return prepare_kit(
-            replace(self._plan, fixed=fixed).payload(),
-            self._notebook_dir,
-            config.py_files,
-            config.files,
-            is_local=self._is_local,
-            distribution=config.distribution() if isinstance(config, DistributedConfig) else None,
-        )
+    @property
+    def _point(self) -> Suggestion | None:
+        """What the only trial of a repeated one runs with."""
+        return None if self._repeated is None else self._repeated.suggestion
 
     def _will_be_local(self) -> bool:
         if self._make_launcher is not None:
@@ -133,24 +162,10 @@ class Launching:
             ClusterError: when there is no Spark to be had.
             Exception: what `process_data` raises.
         """
-        self._publisher = _publisher_of(ui)
+        self._publisher = publisher_of(ui)
         if self._make_launcher is None:
             self._take_session()
-        self._make_data_ready()
-
-    def _make_data_ready(self) -> None:
-        fixed, processing = self._plan.fixed, self._plan.processing
-        if processing is not None:
-            fixed = fixed | self._data.looked_up(processing.call(vars(self._config)))
-        try:
-            if processing is not None or self._data.has_frames(fixed):
-                fixed = self._data.written(fixed, self._announce)
-                self._kit, self._kit_notes = self._packed(fixed)
-            shares_rows = getattr(self._config, "strategy", "") != "tp"
-            self._notes += self._data.notes(fixed, self._n_workers if shares_rows else 1)
-        except BaseException:
-            self._data.close()
-            raise
+        self._call.make_ready(self._announce, self._n_workers)
 
     def _announce(self, text: str) -> None:
         if self._publisher is not None:
@@ -174,30 +189,53 @@ class Launching:
         self._n_workers = wanted
 
     def start(self) -> Run:
-        """Begin the run and return at once."""
-        notices = _Notices(self._kit_notes + self._notes)
-        store = RunStore.create(default_home(), self._experiment_name(), self._document(), self._source, notices)
+        """Begin the run and return at once.
+
+        Raises:
+            StoreError: when its folder cannot be written, or the run that it goes on with has come to life.
+        """
+        notices = _Notices(self._call.notes + self._notes)
+        store = self._store(notices)
         try:
-            if self._checkpoint is not None:
-                notices(_resuming(self._checkpoint.parents[3].name, is_complete=self._is_resumed_complete))
+            if self._checkpoint is not None and self._resumed is not None:
+                notices(_resuming(self._resumed))
             driver = self._driver(store)
             run = Run(store.layout.root, driver)
-            display = _display_of(run, self._publisher)
+            display = display_of(run, self._publisher)
             if display is not None:
                 display.start()
         except BaseException:
-            store.close({"state": "FAILED"})
-            self._data.close()
+            store.close({"state": RunState.FAILED if self._continued is None else self._continued.state})
+            self._call.close()
             raise
-        if display is not None:
-            store.on_written = display.wake
-            driver.on_progress = display.wake
+        mirrors = self._mirror_plan.of_run(store.layout, notices)
+        followers = [follower.wake for follower in (display, mirrors) if follower]
+        if followers:
+            store.on_written = driver.on_progress = together(*followers)
         log = _DriverLog(store.layout.root)
-        data = self._data
-        driver.on_end = lambda: _finish(display, log, data)
+        call = self._call
+        driver.on_end = lambda: _finish(display, log, call, mirrors, driver)
+        mirrors.start()
         driver.start()
         notices.go_to(driver.notice)
         return run
+
+    def _store(self, notices: Callable[[str], None]) -> RunStore:
+        if self._continued is not None:
+            return RunStore.resume(self._continued.dir, self._call.source, self._n_past, notices)
+        store = RunStore.create(default_home(), self._experiment_name(), self._document(), self._call.source, notices)
+        if not isinstance(self._config, DistributedConfig):
+            store.keep_call(kept(self._call))
+        store.keep_provenance(self._notebook_dir, self._surroundings)
+        return store
+
+    def _surroundings(self) -> dict[str, Any]:
+        """What provenance.json says of Spark and the data; called on a thread of the store's."""
+        from lagom_magic.cluster.inputs import inputs_of
+        from lagom_magic.cluster.session import settings_of
+
+        spark = None if self._session is None else settings_of(self._session.context)
+        return {"spark": spark, "inputs": inputs_of(vars(self._config), self._notebook_dir)}
 
     def _driver(self, store: RunStore) -> Driver:
         config = self._config
@@ -218,8 +256,8 @@ class Launching:
             max_failures=config.max_failures,
             sampler=self._search.sampler_name,
             pruner=self._search.pruner_name,
-            hparam_names=tuple(self._plan.space) if self._plan.ablation is None else (COMPONENT, REPEAT),
-            fixed_hparams=self._plan.fixed_hparams,
+            hparam_names=tuple(self._call.space) if self._call.components is None else (COMPONENT, REPEAT),
+            fixed_hparams=self._call.fixed_hparams if self._point is None else {},
             world_size=n_workers if is_training else 1,
             checkpoint=None if self._checkpoint is None else store.adopt_checkpoint(self._checkpoint),
             averages_metrics=isinstance(config, DistributedConfig) and config.average_metrics,
@@ -233,6 +271,7 @@ class Launching:
             store,
             timeout_s=config.timeout_s,
             start_timeout_s=self._start_timeout_s,
+            past=self._past,
         )
 
     @property
@@ -244,6 +283,8 @@ class Launching:
         return "hpo" if isinstance(self._config, OptimizationConfig) else "run"
 
     def _n_trials(self) -> int:
+        if self._point is not None:
+            return 1
         if isinstance(self._config, AblationConfig):
             n_planned = self._search.sampler.n_trials
             assert n_planned is not None
@@ -254,62 +295,43 @@ class Launching:
 
     def _launcher(self, run_id: str, n_workers: int) -> Launcher:
         if self._make_launcher is not None:
-            return self._make_launcher(self._kit, run_id, n_workers)
+            return self._make_launcher(self._call.kit, run_id, n_workers)
         from lagom_magic.cluster.spark import SparkLauncher
 
         assert self._session is not None
-        return SparkLauncher(self._session.context, self._kit, run_id, n_workers, self._config.gpus_per_worker)
+        return SparkLauncher(self._session.context, self._call.kit, run_id, n_workers, self._config.gpus_per_worker)
 
     def _settings(self) -> dict[str, Any]:
         # What one variant does to its process (a precision, a cached model) must not reach the next one.
-        isolate = isinstance(self._config, AblationConfig) or getattr(self._config, "isolate", False)
+        isolate = self._call.components is not None or getattr(self._config, "isolate", False)
         return {
             "metric": self._config.metric,
-            "train_fn": self._fn_name,
+            "train_fn": self._call.name,
             "notebook_dir": str(self._notebook_dir),
             "trial_timeout_s": self._config.trial_timeout_s,
             "isolate": isolate,
-            "preload_modules": self._preload_modules() if isolate else [],
+            "preload_modules": self._call.preload_modules() if isolate else [],
             "reports_at_once": self._search.pruner_name != "none",
+            "autolog": self._config.autolog,
+            "log_weights": self._config.log_weights,
             "stop_grace_s": [0.5, 1.0],
         }
 
-    def _globals_beside_arguments(self) -> tuple[str, ...]:
-        """What the function uses by a global name that an ablation gives it as an argument, ablated."""
-        from lagom_magic.cluster.references import plain_function, used_variables
-
-        function, ablation = plain_function(self._train_fn), self._plan.ablation
-        if function is None or ablation is None:
-            return ()
-        given = {"model": ablation.model, **ablation.data}
-        return tuple(
-            f"{self._fn_name}() uses the global {name!r}, of which nothing is left out: use its argument {argument!r}."
-            for name, value in used_variables(function).items()
-            for argument, made in given.items()
-            if made is not None and value is made
-        )
-
-    def _preload_modules(self) -> list[str]:
-        from lagom_magic.cluster.references import preload_modules
-
-        ablation = self._plan.ablation
-        if ablation is None:
-            return preload_modules(self._train_fn, self._notebook_dir)
-        functions = [self._train_fn, *ablation.functions]
-        names = {name for function in functions for name in preload_modules(function, self._notebook_dir)}
-        return [_ABLATION_OF_A_TRIAL, *sorted(names)]
-
     def _experiment_name(self) -> str:
-        return self._config.name or re.sub(r"[^A-Za-z0-9._-]", "_", self._fn_name).strip("._")[:64] or "experiment"
+        if self._continued is not None:
+            return self._continued.name
+        return self._config.name or re.sub(r"[^A-Za-z0-9._-]", "_", self._call.name).strip("._")[:64] or "experiment"
 
     def _document(self) -> dict[str, Any]:
         session = self._session
         return {
             "kind": self._kind,
-            "train_fn": self._fn_name,
+            "train_fn": self._call.name,
             "config": self._config.document(),
-            "searchspace": space_to_json(self._plan.space),
-            "components": None if self._plan.ablation is None else self._plan.ablation.document(),
+            "searchspace": space_to_json(self._call.space),
+            "fixed_hparams": self._call.fixed_hparams,
+            "components": self._call.document(),
+            "repeats": None if self._repeated is None else self._repeated.document(),
             "n_workers": self._n_workers,
             "notebook_dir": str(self._notebook_dir),
             "spark": None
@@ -318,32 +340,12 @@ class Launching:
         }
 
 
-def _checkpoint_of(run: Run, config: BaseConfig) -> Path:
-    """What a training goes on from.
-
-    Raises:
-        ConfigError: when there is nothing, or it is no training.
-    """
-    if not isinstance(config, DistributedConfig):
-        raise ConfigError("--resume goes on with a training (%%lagom train); a search is not resumed yet.")
-    if run.is_alive:
-        raise ConfigError(f"run {run.id} (--resume) is alive. Stop it first: %lagom stop {run.id}")
-    trials = run.trials
-    checkpoint = trials[0].checkpoint if trials else None
-    if checkpoint is None:
-        raise ConfigError(
-            f"run {run.id} (--resume) kept no checkpoint to go on from. The function keeps one with "
-            "reporter.checkpoint(model=model, optimizer=optimizer, epoch=epoch) and takes it up with reporter.restore."
-        )
-    return checkpoint
-
-
-def _resuming(run_id: str, *, is_complete: bool) -> str:
+def _resuming(run: Run) -> str:
     """What to say of the checkpoint that a training goes on from."""
-    if not is_complete:
-        return f"going on from the checkpoint of run {run_id}."
+    if run.state is not RunState.COMPLETE:
+        return f"going on from the checkpoint of run {run.id}."
     return (
-        f"going on from the checkpoint of run {run_id}, which is complete: there may be nothing left to do. "
+        f"going on from the checkpoint of run {run.id}, which is complete: there may be nothing left to do. "
         "Give more epochs."
     )
 
@@ -387,11 +389,11 @@ def _notes_of(config: AblationConfig, n_points: int) -> tuple[str, ...]:
     )
 
 
-def _search_of(plan: FunctionPlan, config: BaseConfig) -> Search:
+def _search_of(call: Call, config: BaseConfig) -> Search:
     if isinstance(config, AblationConfig):
-        assert plan.ablation is not None
+        assert call.components is not None
         sampler = LocoSampler(
-            plan.ablation.components,
+            call.components,
             repeats=config.repeats,
             direction=cast(Direction, config.direction),
             until_width=config.until_width,
@@ -399,18 +401,23 @@ def _search_of(plan: FunctionPlan, config: BaseConfig) -> Search:
         )
         return Search(sampler, NonePruner(), config.ablator, "none")
     if not isinstance(config, OptimizationConfig):
-        return make_search(plan.space, None, "none", direction="max", n_trials=1, seed=config.seed)
+        return make_search(call.space, None, "none", direction="max", n_trials=1, seed=config.seed)
     return make_search(
-        plan.space,
+        call.space,
         config.sampler_choice,
         config.pruner_choice,
         direction=cast(Direction, config.direction),
         n_trials=config.num_trials,
         seed=config.seed,
-        wants_budget="budget" in plan.wants,
+        wants_budget=call.takes_budget,
         es_interval=config.es_interval,
         es_min=config.es_min,
     )
+
+
+def _only(suggestion: Suggestion) -> Search:
+    """The search of a trial that is run again."""
+    return Search(OnePointSampler(suggestion), NonePruner(), "repeat", "none")
 
 
 def _start_timeout_s() -> float:
@@ -429,24 +436,8 @@ def _gives_budgets(search: Search, config: BaseConfig) -> bool:
     return is_own_sampler or isinstance(search.sampler, PromotionSampler)
 
 
-def _without_budget(plan: FunctionPlan) -> FunctionPlan:
-    """Where nobody gives budgets, the argument's own default is all there is.
-
-    Raises:
-        ConfigError: when it has none.
-    """
-    if (
-        "budget" in plan.wants
-        and inspect.signature(plan.train_fn).parameters["budget"].default is inspect.Parameter.empty
-    ):
-        raise ConfigError(
-            "the function takes `budget`, which only the pruners asha and hyperband give (or a sampler of your own): "
-            "use --pruner asha, or give the argument a default."
-        )
-    return replace(plan, wants=tuple(name for name in plan.wants if name != "budget"))
-
-
-def _publisher_of(ui: str) -> Publisher | None:
+def publisher_of(ui: str) -> Publisher | None:
+    """Who shows a run's face: "auto", "widget", "html" or "text"; None for "none"."""
     if ui == "none":
         return None
     from lagom_magic.display import make_publisher
@@ -454,7 +445,8 @@ def _publisher_of(ui: str) -> Publisher | None:
     return make_publisher(ui)
 
 
-def _display_of(run: Run, publisher: Publisher | None) -> Display | LiveView | None:
+def display_of(run: Run, publisher: Publisher | None) -> Display | LiveView | None:
+    """What shows this run there; None without a publisher."""
     if publisher is None:
         return None
     from lagom_magic.display import Display
@@ -490,11 +482,12 @@ def _steer(run: Run, request: Request) -> None:
             raise StoreError(f"run {run.id} has ended.")
 
 
-def _finish(display: Display | LiveView | None, log: _DriverLog, data: RunData) -> None:
-    data.close()
+def _finish(display: Display | LiveView | None, log: _DriverLog, call: Call, mirrors: Mirrors, driver: Driver) -> None:
+    call.close()
+    log.close()  # nothing in the folder changes any more
+    mirrors.close(is_stopped=driver.outcome is not None and driver.outcome.state is RunState.STOPPED)
     if display is not None:
         display.close()
-    log.close()
 
 
 class _Notices:

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from lagom_magic.errors import ConfigError, StoreError
 from lagom_magic.events.facts import HParams, Metrics, RunState, TrialError, TrialState
 from lagom_magic.events.fold import RunView, TrialView, fold
-from lagom_magic.store.journal import JournalReader, interrupt, is_being_written
+from lagom_magic.store.journal import JournalReader, interrupt, is_being_written, wait_for_driver
 from lagom_magic.store.layout import RunLayout
 from lagom_magic.store.requests import BY_USER, Request, send_request
 from lagom_magic.store.summary import RESULT_KEYS, result_of
+from lagom_magic.store.tags import note_of, tags_of
 
 if TYPE_CHECKING:
     import optuna
@@ -38,7 +39,7 @@ class LiveOutcome(Protocol):
 
 
 #: What a returned model is saved as, see `worker/result.py`, and the first of several trained together.
-_MODEL_FILES = ("model.pt", "model.keras", "model.pkl", "model.ubj", "model_0.pt")
+_MODEL_FILES = ("model.pt", "model.keras", "model.pkl", "model.ubj", "model.lgb", "model_0.pt")
 #: Characters of a traceback that an error shows.
 _MOST_TRACEBACK = 4000
 
@@ -213,6 +214,16 @@ class Run(Mapping[str, Any]):
         except (OSError, ValueError):
             return {}
         return document if isinstance(document, dict) else {}
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Of `--tag`, and of `%lagom tag` since."""
+        return tags_of(self.dir)
+
+    @property
+    def note(self) -> str:
+        """What `%lagom tag RUN --note` has kept; "" without one."""
+        return note_of(self.dir)
 
     @property
     def trials(self) -> list[Trial]:
@@ -401,12 +412,15 @@ class Run(Mapping[str, Any]):
         """Wait for the end; False when `timeout_s` passed first.
 
         Raises:
-            StoreError: when another process drives it.
+            StoreError: when another process drives it and `timeout_s` is given: such a wait cannot be cut short.
         """
         if self._live is not None:
             return self._live.wait(timeout_s)
-        if self.is_alive:
-            raise StoreError(f"run {self.id} belongs to another process: wait for it there ({self._driver()}).")
+        if self.is_alive and timeout_s is not None:
+            raise StoreError(
+                f"run {self.id} belongs to another process ({self._driver()}): wait for it without a timeout."
+            )
+        wait_for_driver(self.dir)
         return True
 
     def describe_end(self) -> str:

@@ -18,7 +18,8 @@ def load_model(path: Path, model: Any = None) -> Any:
     """The model in a file, by its suffix.
 
     Args:
-        path: `.pt` (a state dict), `.keras`, `.ubj` (XGBoost) or `.pkl` (scikit-learn: a pickle of your own trial).
+        path: `.pt` (a state dict), `.keras`, `.ubj` (XGBoost), `.lgb` (LightGBM) or `.pkl` (scikit-learn: a pickle of
+            your own trial).
         model: for `.pt`, what takes the weights: a class, a factory or a module; None = the state dict is returned.
 
     Raises:
@@ -26,7 +27,7 @@ def load_model(path: Path, model: Any = None) -> Any:
             not fit it.
     """
     if model is not None and path.suffix != ".pt":
-        raise ConfigError(f"{path.name} holds a whole model: call load_model() without an argument.")
+        raise ConfigError(f"{path.name} holds a whole model: leave model= out.")
     try:
         return _LOADERS[path.suffix](path, model)
     except ModuleNotFoundError as error:
@@ -36,21 +37,28 @@ def load_model(path: Path, model: Any = None) -> Any:
 def _load_torch(path: Path, model: Any) -> Any:
     import torch
 
-    weights = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ConfigError(
+            f"{path.name} holds more than tensors, or is damaged; here a state dict alone is read, because a pickle "
+            f"can run code. If you trust it: torch.load({str(path)!r}, weights_only=False)."
+        ) from error
     if model is None:
         return weights
     module = model if isinstance(model, torch.nn.Module) else _made(model)
     if not isinstance(module, torch.nn.Module):
-        raise ConfigError(f"load_model takes a class or factory of a torch module; this one made {module!r:.200}.")
+        raise ConfigError(f"model= takes a class or factory of a torch module; this one made {module!r:.200}.")
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:
         lines = str(error).splitlines()
         more = f"\n\t… {len(lines) - _MOST_LINES} more" if len(lines) > _MOST_LINES else ""
         raise ConfigError(
-            f"The weights in {path.name} are not those of this {type(module).__name__}. Give load_model what the run "
-            "was given as its module; where the function gave it arguments, these too: "
-            "load_model(lambda: Net(width=64)).\n" + "\n".join(lines[:_MOST_LINES]) + more
+            f"The weights in {path.name} are not those of this {type(module).__name__}. Give what the run was "
+            "given as its module; where the function gave it arguments, these too: model=lambda: Net(width=64).\n"
+            + "\n".join(lines[:_MOST_LINES])
+            + more
         ) from error
     return module
 
@@ -58,7 +66,7 @@ def _load_torch(path: Path, model: Any) -> Any:
 def _made(model: Any) -> Any:
     """What a class or factory makes of no arguments."""
     if not callable(model):
-        raise ConfigError(f"load_model takes a class, a factory or a torch module, not {model!r:.200}.")
+        raise ConfigError(f"model= takes a class, a factory or a torch module, not {model!r:.200}.")
     try:
         inspect.signature(model).bind()
     except ValueError:  # one written in C, which does not tell
@@ -66,8 +74,8 @@ def _made(model: Any) -> Any:
     except TypeError as error:
         name = getattr(model, "__name__", type(model).__name__)
         raise ConfigError(
-            f"load_model calls {name} without arguments, and that does not do: {error}. Give a function that makes the "
-            f"model as the training function does: load_model(lambda: {name}(…))."
+            f"{name} is called without arguments, and that does not do: {error}. Give a function that makes the model "
+            f"as the training function does: model=lambda: {name}(…)."
         ) from error
     return model()
 
@@ -84,6 +92,12 @@ def _load_xgboost(path: Path, _: Any) -> Any:
     return xgboost.Booster(model_file=path)
 
 
+def _load_lightgbm(path: Path, _: Any) -> Any:
+    import lightgbm
+
+    return lightgbm.Booster(model_file=path)
+
+
 def _load_pickle(path: Path, _: Any) -> Any:
     with open(path, "rb") as file:
         return pickle.load(file)
@@ -93,5 +107,9 @@ _LOADERS: dict[str, Callable[[Path, Any], Any]] = {
     ".pt": _load_torch,
     ".keras": _load_keras,
     ".ubj": _load_xgboost,
+    ".lgb": _load_lightgbm,
     ".pkl": _load_pickle,
 }
+
+#: Of the files that `load_model` reads.
+SUFFIXES = tuple(_LOADERS)

@@ -295,7 +295,7 @@ def test_nothing_starts_for_what_cannot_work(run_here: Launch, tmp_path: Path) -
             TorchDistributedConfig(),
             r"run \S+ \(--resume\) kept no checkpoint to go on from\. The function keeps one with",
         ),
-        (SEARCH, r"--resume goes on with a training \(%%lagom train\); a search is not resumed yet\."),
+        (SEARCH, r"run \S+ \(--resume\) is of %%lagom run, not of %%lagom hpo\."),
     ],
     ids=["training", "search"],
 )

@@ -123,7 +123,9 @@ def test_a_live_run_is_read_anew_each_time(tmp_path: Path) -> None:
         assert run["best_val"] == 0.5
 
 
-def test_another_processes_run_is_stopped_and_steered_through_its_pipe_but_not_awaited(tmp_path: Path) -> None:
+def test_another_processes_run_is_stopped_and_steered_but_not_awaited_with_a_limit(
+    tmp_path: Path,
+) -> None:
     with store_in(tmp_path) as store:
         run = Run(store.layout.root)
         run.prune(3)
@@ -132,7 +134,19 @@ def test_another_processes_run_is_stopped_and_steered_through_its_pipe_but_not_a
         assert store.requests is not None
         assert store.requests.read() == [Request("prune", 3), Request("retry", 4), Request("stop")]
         with pytest.raises(StoreError, match="belongs to another process"):
-            run.wait()
+            run.wait(0.1)
+
+
+def test_another_processes_run_is_awaited(tmp_path: Path) -> None:
+    with store_in(tmp_path) as store:
+        run = Run(store.layout.root)
+        ended = threading.Event()
+        waiting = threading.Thread(target=lambda: run.wait() and ended.set())
+        waiting.start()
+        assert not ended.wait(0.2)
+        store.close()
+        assert ended.wait(10)
+        waiting.join()
 
 
 def test_trials_of_this_processes_run_are_pruned_and_retried_by_its_driver(tmp_path: Path) -> None:

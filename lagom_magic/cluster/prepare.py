@@ -41,14 +41,26 @@ def prepare_kit(
     call = {**payload, "sources": cell_sources(payload["train_fn"])}
     pickled = pickle_payload(call, code.top_level_modules())
     code.add(f"{PICKLER}.py", pickled.pickler_source)
-    kit = WorkerKit(
+    kit = kit_of(pickled.data, code.zip(), notebook_dir, is_local=is_local, distribution=distribution)
+    return kit, pickled.notes
+
+
+def kit_of(
+    payload: bytes,
+    user_code_zip: bytes,
+    notebook_dir: Path,
+    *,
+    is_local: bool,
+    distribution: dict[str, Any] | None = None,
+) -> WorkerKit:
+    """The kit around a call that is pickled already, such as an earlier run's."""
+    return WorkerKit(
         bootstrap_source=bootstrap_source(),
         package_zip=package_zip(),
-        payload=pickled.data,
-        user_code_zip=code.zip(),
+        payload=payload,
+        user_code_zip=user_code_zip,
         notebook_dir=str(notebook_dir.resolve()),
         session_path=path_additions(sys.path, notebook_dir) if is_local else (),
         notebook_python=f"{os.uname().nodename}:{sys.executable}",
         distribution=distribution,
     )
-    return kit, pickled.notes

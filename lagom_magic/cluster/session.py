@@ -121,6 +121,16 @@ def _describe(context: SparkContext) -> SessionInfo:
     )
 
 
+def settings_of(context: SparkContext) -> dict[str, str] | None:
+    """All settings of a session, secrets too; None when it has been stopped. Takes some 20 ms."""
+    from py4j.protocol import Py4JError
+
+    try:
+        return dict(context._conf.getAll())
+    except (Py4JError, OSError, AttributeError):
+        return None
+
+
 def ensure_session(workers: int | None = None, conf: Mapping[str, str] | None = None) -> SessionInfo:
     """The session that is there, else a local one of our own with room for `workers`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 from lagom_magic.cluster.kit import zip_bytes
 from lagom_magic.cluster.references import imported_modules, is_installed, own_functions
 from lagom_magic.errors import ConfigError
-from lagom_magic.worker.workdir import FILES_FOLDER
+from lagom_magic.worker.workdir import FILES_FOLDER, FILES_ORIGINS
 
 _OWN_PACKAGE = "lagom_magic"
 
@@ -29,6 +30,8 @@ class UserCode:
 
     notebook_dir: Path
     _files: dict[str, bytes] = field(default_factory=dict)
+    #: What `--files` named → where it was.
+    _origins: dict[str, str] = field(default_factory=dict)
     #: Top-level names that were looked at.
     _seen: set[tuple[Path, str]] = field(default_factory=set)
 
@@ -96,6 +99,8 @@ class UserCode:
         found = [path] if path.is_file() else [inner for inner in sorted(path.rglob("*")) if inner.is_file()]
         for file in found:
             self._files[f"{FILES_FOLDER}/{file.relative_to(path.parent).as_posix()}"] = file.read_bytes()
+        self._origins[path.name] = str(path.resolve())
+        self._files[FILES_ORIGINS] = json.dumps(self._origins).encode()
 
     def _existing(self, given: str, option: str) -> Path:
         path = (self.notebook_dir / Path(given).expanduser()).absolute()
@@ -110,7 +115,7 @@ class UserCode:
     def top_level_modules(self) -> frozenset[str]:
         """Names that workers will be able to import from the archive."""
         firsts = {name.partition("/")[0].removesuffix(".py") for name in self._files}
-        return frozenset(firsts - {FILES_FOLDER})
+        return frozenset(firsts - {FILES_FOLDER, FILES_ORIGINS})
 
     def zip(self) -> bytes:
         """The archive."""

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,7 +28,9 @@ import psutil
 
 from lagom_magic.display import board_process
 from lagom_magic.errors import LagomError
+from lagom_magic.store.journal import read_view
 from lagom_magic.store.layout import RunLayout
+from lagom_magic.store.tensorboard import write_common_columns
 
 MIME_TYPE = "application/vnd.lagom-magic.board+json"
 
@@ -45,13 +48,15 @@ class Board:
     """A TensorBoard that was started.
 
     Attributes:
-        run_dir: the run that it shows.
+        run_dir: the run that it shows; of several the first.
         port: on 127.0.0.1.
     """
 
     run_dir: Path
     port: int
     _process: subprocess.Popen[bytes]
+    #: Links to the folders of several runs; None for one run.
+    _links: tempfile.TemporaryDirectory[str] | None
     #: Takes leave of the process when it has ended by itself, which else would stay in the system's table.
     _reaper: threading.Thread
 
@@ -77,6 +82,8 @@ class Board:
         """Ends it and waits until it is gone."""
         _end(self._process)
         self._reaper.join(_STOP_TIMEOUT_S)
+        if self._links is not None:
+            self._links.cleanup()
 
 
 class _Boards:
@@ -84,25 +91,25 @@ class _Boards:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        #: {run folder: its board, which may have died}; the one asked for last comes last.
-        self._boards: dict[Path, Board] = {}
+        #: {run folders: their board, which may have died}; the one asked for last comes last.
+        self._boards: dict[tuple[Path, ...], Board] = {}
 
-    def open(self, run_dir: Path, *, end_with_driver: bool) -> Board:
+    def open(self, *run_dirs: Path, end_with_driver: bool = False) -> Board:
         with self._lock:
-            board = self._boards.pop(run_dir, None)
+            board = self._boards.pop(run_dirs, None)
             if board is not None and not board.is_alive:
                 board.stop()  # gives its pipe back
                 board = None
             if board is None:
-                board = _start(run_dir, _living_driver(run_dir) if end_with_driver else None)
+                board = _start(run_dirs, _living_driver(run_dirs[0]) if end_with_driver else None)
                 while len(self._boards) >= _BOARDS_LIMIT:
                     self._boards.pop(next(iter(self._boards))).stop()
-            self._boards[run_dir] = board
+            self._boards[run_dirs] = board
             return board
 
-    def stop(self, run_dir: Path) -> bool:
+    def stop(self, *run_dirs: Path) -> bool:
         with self._lock:
-            board = self._boards.pop(run_dir, None)
+            board = self._boards.pop(run_dirs, None)
             if board is None:
                 return False
             was_alive = board.is_alive
@@ -127,9 +134,18 @@ def open_board(run_dir: Path | str, *, end_with_driver: bool = False) -> Board:
     return _boards.open(Path(run_dir).absolute(), end_with_driver=end_with_driver)
 
 
-def stop_board(run_dir: Path | str) -> bool:
-    """Ends the TensorBoard that this process has started for a run; False when there is none."""
-    return _boards.stop(Path(run_dir).absolute())
+def open_common_board(run_dirs: Sequence[Path]) -> Board:
+    """One TensorBoard for several runs, each a folder of its own there, with one table of hyperparameters.
+
+    Raises:
+        LagomError: when it cannot be started; holds its last words.
+    """
+    return _boards.open(*(run_dir.absolute() for run_dir in run_dirs))
+
+
+def stop_board(*run_dirs: Path | str) -> bool:
+    """Ends the TensorBoard that this process has started for a run, or for these together; False without one."""
+    return _boards.stop(*(Path(run_dir).absolute() for run_dir in run_dirs))
 
 
 def board_bundle(board: Board) -> dict[str, Any]:
@@ -153,16 +169,62 @@ def board_bundle(board: Board) -> dict[str, Any]:
     }
 
 
-def _start(run_dir: Path, driver_pid: int | None) -> Board:
+def _start(run_dirs: tuple[Path, ...], driver_pid: int | None) -> Board:
+    run_dir, *others = run_dirs
     layout = RunLayout(run_dir)
+    links = _linked(run_dirs) if others else None
+    try:
+        return _started(run_dir, layout, links, driver_pid)
+    except BaseException:  # ■ too
+        if links is not None:
+            links.cleanup()
+        raise
+
+
+def _linked(run_dirs: tuple[Path, ...]) -> tempfile.TemporaryDirectory[str]:
+    """A logdir with a link to each trial's, and the columns of all runs.
+
+    Not to the runs' own folders: these hold the columns of one, and TensorBoard takes the first ones that it meets.
+    """
+    links = tempfile.TemporaryDirectory(prefix="lagom-board-")
+    spaces, views = [], []
+    for run_dir in run_dirs:
+        layout, view = RunLayout(run_dir), read_view(run_dir)
+        spaces.append(_document(layout).get("searchspace") or {})
+        views.append(view)
+        folder = Path(links.name, f"{run_dir.parent.name}-{run_dir.name}")
+        folder.mkdir()
+        coming = range(view.n_trials or 0) if not view.state.is_final else ()  # their links lead nowhere yet
+        names = {layout.trial_name(trial_id, 1) for trial_id in coming}
+        there = layout.tensorboard
+        names |= {path.name for path in there.iterdir() if path.is_dir()} if there.is_dir() else set()
+        for name in names:
+            (folder / name).symlink_to(there / name)
+    write_common_columns(Path(links.name), zip(spaces, views, strict=True))
+    return links
+
+
+def _document(layout: RunLayout) -> dict[str, Any]:
+    """Content of run.json; {} when it is lost."""
+    try:
+        document = json.loads(layout.run_json.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _started(
+    run_dir: Path, layout: RunLayout, links: tempfile.TemporaryDirectory[str] | None, driver_pid: int | None
+) -> Board:
+    title = f"{run_dir.parent.name}/{run_dir.name}"
     flags = {
-        "logdir": str(layout.tensorboard),
+        "logdir": str(layout.tensorboard) if links is None else links.name,
         "host": "127.0.0.1",
         "port": 0,
         "reload_interval": _RELOAD_MANY_S if _n_trials(layout) > _MANY_TRIALS else _RELOAD_S,
         # Where TensorBoard's data server is missing: else only the newest event file of a trial would be followed.
         "reload_multifile": True,
-        "window_title": f"{run_dir.parent.name}/{run_dir.name}",
+        "window_title": title if links is None else f"{title} and others",
     }
     settings = {
         "parent_pid": os.getpid(),
@@ -195,7 +257,7 @@ def _start(run_dir: Path, driver_pid: int | None) -> Board:
             raise LagomError(_why(process, stderr))
     reaper = threading.Thread(target=process.wait, name="lagom-board", daemon=True)
     reaper.start()
-    return Board(run_dir, json.loads(answer)["port"], process, reaper)
+    return Board(run_dir, json.loads(answer)["port"], process, links, reaper)
 
 
 def _living_driver(run_dir: Path) -> int | None:

@@ -23,6 +23,7 @@ from lagom_magic.statistics.ablation import ablation_of
 #: While the run lives the table stays short, so the prints below it stay in sight.
 LIVE_ROW_LIMIT = 20
 ROW_LIMIT = 50
+REPORT_ROW_LIMIT = 2_000
 #: An ablation with more trials than these shows them folded.
 FOLD_LIMIT = 12
 #: Hyperparameters and further metrics with a column of their own.
@@ -51,6 +52,11 @@ def render_html(view: RunView, now: float, folder: str) -> str:
     while len((html := _render(view, now, folder, n_rows, n_components)).encode()) > SIZE_LIMIT_BYTES and n_rows > 1:
         n_rows, n_components = n_rows // 2, max(1, 2 * n_components // 3)
     return html
+
+
+def render_whole_html(view: RunView, now: float, folder: str) -> str:
+    """The same with up to `REPORT_ROW_LIMIT` trials and components, for a file of its own."""
+    return _render(view, now, folder, REPORT_ROW_LIMIT, REPORT_ROW_LIMIT)
 
 
 def _render(view: RunView, now: float, folder: str, n_rows: int, n_components: int) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import secrets
 import sys
 import threading
@@ -22,6 +21,7 @@ from typing import Any
 from lagom_magic.driver import inputs
 from lagom_magic.driver.latch import Latch
 from lagom_magic.driver.launcher import Launcher, Secret, Ticket
+from lagom_magic.driver.past import Past, value_told
 from lagom_magic.driver.plan import RunPlan
 from lagom_magic.driver.roster import Member, Roster, read_hello
 from lagom_magic.driver.state import DriverState
@@ -52,7 +52,14 @@ _LAUNCHER_TIMEOUT_S = 5.0
 
 #: What a training waits after, see `DriverState.n_gang_waits`.
 _BEGIN_TO_WAIT = (facts.RunStarted, facts.TrialStarted, facts.TrialRequeued)
-_WORKER_FACTS = (facts.MetricReported, facts.TrialEnded, facts.RankReady, facts.Noticed)
+_WORKER_FACTS = (
+    facts.MetricReported,
+    facts.TrialEnded,
+    facts.RankReady,
+    facts.ModelExported,
+    facts.FilesUsed,
+    facts.Noticed,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,7 @@ class Driver:
         *,
         timeout_s: float | None = None,
         start_timeout_s: float = START_TIMEOUT_S,
+        past: Past | None = None,
     ) -> None:
         self._plan = plan
         self._settings = {**settings, "heartbeat_interval_s": HEARTBEAT_S}
@@ -93,7 +101,7 @@ class Driver:
         #: Called on the driver's thread: when the journal has grown, and once when all is written.
         self.on_progress: Callable[[], None] = _nothing
         self.on_end: Callable[[], None] = _nothing
-        self._state = DriverState(plan, pruner)
+        self._state = DriverState(plan, pruner, past)
         self._roster = Roster()
         self._token = Secret(secrets.token_bytes(32))
         self._certificate, self._private_key = make_certificate()
@@ -512,8 +520,7 @@ class Driver:
 
     def _tell(self, order: commands.Tell) -> None:
         ended = order.ended
-        has_value = ended.state in (facts.TrialState.COMPLETE, facts.TrialState.PRUNED)
-        value = ended.metric if has_value and ended.metric is not None and not math.isnan(ended.metric) else None
+        value = value_told(ended)
         tell = self._sampler.tell_again if order.is_again else self._sampler.tell
         if self._asking is None:
             self._tell_now(tell, ended.trial_id, ended.state, value)

@@ -7,11 +7,14 @@ import re
 from dataclasses import dataclass, replace
 
 from lagom_magic.errors import nearest
-from lagom_magic.events.facts import Metrics, TrialEnded, TrialError, TrialState
+from lagom_magic.events.facts import MetricReported, Metrics, TrialEnded, TrialError, TrialState
+from lagom_magic.events.fold import logged_value
 
 #: What a training function's plain number is called.
 PLAIN = "metric"
 
+#: How many names a message lists.
+_MAX_NAMES = 10
 #: Names of metrics that are errors or costs.
 _LESS_IS_BETTER = re.compile(
     r"loss|error|(^|_)(rm|m)?(se|sle|ae|ape)$|perplexity|deviance|nll|cost|latency", re.IGNORECASE
@@ -41,7 +44,23 @@ def reported_value(metrics: Metrics, metric: str | None) -> float | None:
     return metrics.get(PLAIN)
 
 
-def judge(ended: TrialEnded, metric: str | None, last_report: Metrics, *, was_seen: bool) -> Verdict:
+def steering_value(report: MetricReported, metric: str | None, named: str | None) -> float | None:
+    """The number of a report that the pruner hears of.
+
+    Args:
+        report: one of the function's own, or what a library has logged by itself.
+        metric: the metric that counts, as far as it is known.
+        named: the metric that counts, where its user has named it: nothing else of a library's steers.
+    """
+    if not report.is_automatic:
+        return reported_value(report.metrics, metric)
+    logged = logged_value(report.metrics, named)
+    return None if logged is None else logged[1]
+
+
+def judge(
+    ended: TrialEnded, metric: str | None, last_report: Metrics, *, was_seen: bool, is_automatic: bool = False
+) -> Verdict:
     """Whether a trial that its worker calls COMPLETE is so.
 
     Args:
@@ -49,7 +68,14 @@ def judge(ended: TrialEnded, metric: str | None, last_report: Metrics, *, was_se
         metric: the metric that counts, None = the only number.
         last_report: what the trial broadcast last, name → number; counts when it returned no number.
         was_seen: whether an earlier trial had the metric.
+        is_automatic: the last report is what a library has logged; without a name, none of it counts.
     """
+    if is_automatic and metric is None and not ended.metrics and last_report:
+        message = (
+            "it returned no number. Return the one that counts, or name one that was logged, with --maximize or "
+            f"--minimize: {', '.join(list(last_report)[:_MAX_NAMES])}."
+        )
+        return _failed(ended, "NO_METRIC", message)
     metrics = ended.metrics or last_report
     if not metrics:
         returned = ", ".join(f"{key}={text}" for key, text in ended.values.items()) or "None"

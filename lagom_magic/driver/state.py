@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 
 from lagom_magic.driver import inputs
 from lagom_magic.driver.gang import Gang, Seat
-from lagom_magic.driver.judge import doubt_of_direction, judge, reported_value
+from lagom_magic.driver.judge import doubt_of_direction, judge, reported_value, steering_value
+from lagom_magic.driver.past import RESUMED, RETRIED_BY_USER, Past
 from lagom_magic.driver.plan import RunPlan
 from lagom_magic.events import commands, facts
 from lagom_magic.events.commands import Command
@@ -45,7 +46,13 @@ class _Trial:
     checkpoint: facts.FileStored | None = None
     #: Of its attempt that runs on several workers; `worker_id` then holds rank 0.
     gang: Gang | None = None
+    #: The metrics that it broadcast last; of those that a library has logged, each one's last value.
     last_report: Metrics = field(default_factory=dict)
+    is_report_automatic: bool = False
+
+    def take_report(self, report: facts.MetricReported) -> None:
+        self.is_report_automatic = report.is_automatic
+        self.last_report = {**self.last_report, **report.metrics} if report.is_automatic else report.metrics
 
 
 @dataclass(slots=True)
@@ -63,7 +70,14 @@ class _Slot:
 class DriverState:
     """Decides what every worker does next. Change it only through `start` and `handle`."""
 
-    def __init__(self, plan: RunPlan, pruner: Pruner) -> None:
+    def __init__(self, plan: RunPlan, pruner: Pruner, past: Past | None = None) -> None:
+        """Begin a run, or go on with one.
+
+        Args:
+            plan: what to do.
+            pruner: who gives up on trials; of a run that is resumed, told what it was told then.
+            past: what the run has behind it; None = nothing.
+        """
         self._plan = plan
         self._pruner = pruner
         #: Every trial that was suggested; ids are dense from 0.
@@ -96,6 +110,25 @@ class DriverState:
         #: How often a training began to wait: for workers, at the start and when it is requeued; and for its ranks.
         self.n_gang_waits = 1
         self.state = RunState.STARTING
+        if past is not None:
+            self._take_up(past)
+
+    def _take_up(self, past: Past) -> None:
+        self._metric_name, self._metric_was_seen = past.metric_name, past.metric_was_seen
+        for trial_id, before in past.trials.items():
+            hparams = {**self._plan.fixed_hparams, **before.suggestion.hparams}
+            seed_id = trial_id if before.suggestion.seed_id is None else before.suggestion.seed_id
+            trial = self.trials[trial_id] = _Trial(hparams, before.suggestion.budget, seed_id, before.attempt)
+            trial.n_failures, trial.is_told = before.n_failures, before.is_told
+            if before.ended is None:
+                trial.attempt += 1
+                self._waiting.append(trial_id)
+                continue
+            trial.state = before.ended.state
+            self._n_final += 1
+            self._n_complete += trial.state is TrialState.COMPLETE
+            if trial.state is TrialState.FAILED:
+                self._failures[trial_id] = _why(before.ended)
 
     @property
     def reason(self) -> str:
@@ -136,8 +169,12 @@ class DriverState:
             plan.seed,
             plan.hparam_names,
         )
+        again = [
+            commands.Record(facts.TrialRequeued(trial_id, self.trials[trial_id].attempt, RESUMED))
+            for trial_id in self._waiting
+        ]
         workers = [commands.StartWorker(worker_id, 1) for worker_id in self.slots]
-        return [commands.Record(started), *workers, *self._next()]
+        return [commands.Record(started), *again, *workers, *self._next()]
 
     def handle(self, event: facts.Fact | inputs.Input) -> list[Command]:
         """The commands that follow from one more event; [] after the end of the run."""
@@ -159,6 +196,9 @@ class DriverState:
                 if trial is not None and event.path.startswith(facts.CHECKPOINTS) and event.attempt == trial.attempt:
                     trial.checkpoint = event
                 return [commands.Record(event)]
+            case facts.ModelExported() | facts.FilesUsed():
+                is_running = self._running(event.trial_id, event.attempt, event.worker_id) is not None
+                return [commands.Record(event)] if is_running else []
             case facts.Noticed():
                 return [commands.Record(event)]
             case inputs.Suggested():
@@ -224,9 +264,9 @@ class DriverState:
             if merged is None:
                 return []
             event = replace(event, worker_id=trial.worker_id, metrics=merged)
-        trial.last_report = event.metrics
+        trial.take_report(event)
         result: list[Command] = [commands.Record(event)]
-        value = reported_value(event.metrics, self._metric_name)
+        value = steering_value(event, self._metric_name, self._plan.metric)
         if value is None or trial.is_pruned or self._ending:
             return result
         try:
@@ -276,7 +316,13 @@ class DriverState:
             if metric is None and self._plan.metric is None and event.state is TrialState.COMPLETE:
                 metric = next(iter(metrics.values()), None)  # a single call compares nothing: its first number is shown
             return replace(event, metrics=metrics, metric=metric), ""
-        verdict = judge(event, self._plan.metric, trial.last_report, was_seen=self._metric_was_seen)
+        verdict = judge(
+            event,
+            self._plan.metric,
+            trial.last_report,
+            was_seen=self._metric_was_seen,
+            is_automatic=trial.is_report_automatic,
+        )
         ended = verdict.ended
         self._metric_was_seen |= ended.metric is not None or (ended.error is not None and ended.error.kind == "NAN")
         if self._metric_name is None and ended.metric is not None:
@@ -296,8 +342,7 @@ class DriverState:
         trial.state = ended.state
         trial.last_report = {}
         if ended.state is TrialState.FAILED:
-            reason = ended.error.in_words if ended.error else "no reason given"
-            self._failures[trial_id] = reason.partition("\n")[0]
+            self._failures[trial_id] = _why(ended)
         self._n_final += 1
         self._n_ends += 1
         self._n_complete += ended.state is TrialState.COMPLETE
@@ -337,7 +382,7 @@ class DriverState:
         del self._failures[trial_id]
         self._n_final -= 1
         trial.n_losses = 0
-        return self._requeue(trial_id, trial, "retried by its user")
+        return self._requeue(trial_id, trial, RETRIED_BY_USER)
 
     def _declined(self, trial_id: int, why: str) -> Command:
         trial = self.trials.get(trial_id)
@@ -620,6 +665,12 @@ class DriverState:
 def _workers_of(trial: _Trial) -> tuple[int, ...]:
     """Those that run it, by rank."""
     return (trial.worker_id,) if trial.gang is None else tuple(seat.worker_id for seat in trial.gang.seats)
+
+
+def _why(ended: TrialEnded) -> str:
+    """Why a trial failed, in one line."""
+    reason = ended.error.in_words if ended.error else "no reason given"
+    return reason.partition("\n")[0]
 
 
 def _missing_files(due: set[tuple[int, int, str]]) -> str:

@@ -149,7 +149,7 @@ class RankReady(Fact):
 
 @dataclass(frozen=True, slots=True)
 class MetricReported(Fact):
-    """One `reporter.broadcast`."""
+    """One `reporter.broadcast`; or, `is_automatic`, what a library has logged in a function that reports nothing."""
 
     type: ClassVar[str] = "metric_reported"
     trial_id: int
@@ -157,6 +157,7 @@ class MetricReported(Fact):
     worker_id: int
     step: int
     metrics: Metrics
+    is_automatic: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +182,8 @@ class TrialEnded(Fact):
     #: In an ablation: parameters of the model that was made, and how its parts were left out, in words.
     n_parameters: int | None = None
     changes: tuple[str, ...] = ()
+    #: What libraries were told to do, as auto-logging has seen it: {"keras.epochs": 3}, plain values.
+    params: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +210,50 @@ class FileStored(Fact):
     path: str
     size_bytes: int
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelExported(Fact):
+    """A trial called `model.export`; the version in the registry follows when all its files have arrived.
+
+    Attributes:
+        name: the model's.
+        folder: where its files are, `artifacts/…` in the trial's folder; they are among `TrialEnded.files`.
+        metrics: what the export names, so that versions can be compared.
+        framework: such as torch, keras, sklearn, xgboost; "" for a path.
+        signature: what goes in and comes out, in words: {"inputs": …, "outputs": …}; {} where it is not known.
+        n_files: how many files are below the folder.
+    """
+
+    type: ClassVar[str] = "model_exported"
+    trial_id: int
+    attempt: int
+    worker_id: int
+    name: str
+    folder: str
+    metrics: Metrics = field(default_factory=dict)
+    description: str = ""
+    framework: str = ""
+    signature: dict[str, str] = field(default_factory=dict)
+    n_files: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FilesUsed(Fact):
+    """Which files a trial opened, said just before its end.
+
+    Attributes:
+        reads, writes: the first of them, {"path", "size_bytes", "mtime", "sha256" ("" beyond a limit)} each.
+        n_more: how many more there were.
+    """
+
+    type: ClassVar[str] = "files_used"
+    trial_id: int
+    attempt: int
+    worker_id: int
+    reads: tuple[dict[str, Any], ...] = ()
+    writes: tuple[dict[str, Any], ...] = ()
+    n_more: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +285,8 @@ FACTS: dict[str, type[Fact]] = {
         TrialEnded,
         TrialRequeued,
         FileStored,
+        ModelExported,
+        FilesUsed,
         Noticed,
         RunEnded,
     )
@@ -271,7 +320,7 @@ def number_from_json(value: float | str) -> float:
 
 
 _WHOLE_NUMBERS = frozenset(
-    {"trial_id", "attempt", "worker_id", "incarnation", "step", "pid", "size_bytes", "world_size"}
+    {"trial_id", "attempt", "worker_id", "incarnation", "step", "pid", "size_bytes", "world_size", "n_more", "n_files"}
 )
 
 _NAMES: dict[type[Fact], tuple[str, ...]] = {fact: tuple(f.name for f in fields(fact)) for fact in FACTS.values()}
@@ -289,7 +338,8 @@ def to_record(fact: Fact) -> dict[str, Any]:
         elif name == "error" and value is not None:
             marks = {"is_consequence": True} if value.is_consequence else {}
             value = {"kind": value.kind, "message": value.message, "traceback": value.traceback, **marks}
-        record[name] = value
+        if name != "is_automatic" or value:  # most reports are not, and there are many
+            record[name] = value
     return record
 
 
@@ -309,6 +359,8 @@ def from_record(record: Mapping[str, Any]) -> Fact:
     try:
         if "metrics" in values:
             values["metrics"] = {str(key): number_from_json(number) for key, number in values["metrics"].items()}
+        if not isinstance(values.get("is_automatic", False), bool) or not isinstance(values.get("params", {}), dict):
+            raise ValueError(f"malformed {cls.type} event: is_automatic or params is of the wrong kind")
         if cls in (TrialEnded, RunEnded):
             states: type[StrEnum] = TrialState if cls is TrialEnded else RunState
             values["state"] = states(values["state"])
@@ -317,7 +369,7 @@ def from_record(record: Mapping[str, Any]) -> Fact:
                 values["metric"] = number_from_json(values["metric"])
             if values.get("error") is not None:
                 values["error"] = TrialError(**values["error"])
-        for name in ("gpus", "warnings", "files", "hparam_names", "changes"):
+        for name in ("gpus", "warnings", "files", "hparam_names", "changes", "reads", "writes"):
             if name in values:
                 values[name] = tuple(values[name])
         return cls(**values)

@@ -13,8 +13,10 @@ from lagom_magic.events.facts import (
     CHECKPOINTS,
     Fact,
     FileStored,
+    FilesUsed,
     MetricReported,
     Metrics,
+    ModelExported,
     Noticed,
     RankReady,
     RunEnded,
@@ -29,7 +31,17 @@ from lagom_magic.events.facts import (
 )
 from lagom_magic.events.views import ComputeSaved, Improvement, RunView, Series, TrialView, WorkerView
 
-__all__ = ["ComputeSaved", "Improvement", "RunView", "Series", "TrialView", "WorkerView", "counted_value", "fold"]
+__all__ = [
+    "ComputeSaved",
+    "Improvement",
+    "RunView",
+    "Series",
+    "TrialView",
+    "WorkerView",
+    "counted_value",
+    "fold",
+    "logged_value",
+]
 
 
 def fold(view: RunView, fact: Fact, time: float) -> None:
@@ -41,8 +53,8 @@ def fold(view: RunView, fact: Fact, time: float) -> None:
         time: when it happened, in seconds since the epoch.
     """
     view.n_facts += 1
-    view.updated_at = time
     _FOLDS[type(fact)](view, fact, time)
+    view.updated_at = time
 
 
 def counted_value(metrics: Metrics, name: str | None) -> tuple[str, float] | None:
@@ -59,11 +71,26 @@ def counted_value(metrics: Metrics, name: str | None) -> tuple[str, float] | Non
     return None
 
 
+def logged_value(metrics: Metrics, name: str | None) -> tuple[str, float] | None:
+    """(name, value) of the metric that counts among what a library has logged by itself.
+
+    Nothing is guessed here: a library's only number is not what the function will return. And where the library has
+    measured it on validation data as well (`val_accuracy` beside `accuracy`), that on the training data does not count.
+    """
+    if name is None or name not in metrics or f"val_{name}" in metrics:
+        return None
+    return name, metrics[name]
+
+
 def _run_started(view: RunView, fact: RunStarted, time: float) -> None:
     view.header = fact
     view.metric_name = fact.metric or view.metric_name
     if view.started_at is None:
         view.started_at = time
+    else:  # it is resumed: the pause does not count
+        view.started_at += max(0.0, time - (view.ended_at or view.updated_at or time))
+        for worker in view.workers.values():
+            worker.is_alive, worker.trial_id = False, None
     view.state, view.state_reason, view.ended_at = RunState.STARTING, "", None
 
 
@@ -124,7 +151,7 @@ def _metric_reported(view: RunView, fact: MetricReported, time: float) -> None:
     trial.last_step = fact.step
     trial.changed_at = view.n_facts
     _learn_metrics(view, trial, fact.metrics)
-    counted = counted_value(fact.metrics, view.metric_name)
+    counted = (logged_value if fact.is_automatic else counted_value)(fact.metrics, view.metric_name)
     if counted is not None:
         view.metric_name, trial.last_value = counted
         trial.series.add(fact.step, trial.last_value)
@@ -141,7 +168,7 @@ def _trial_ended(view: RunView, fact: TrialEnded, time: float) -> None:
     _change_state(view, trial, fact.state)
     _learn_metrics(view, trial, fact.metrics)
     trial.metric, trial.error, trial.warnings, trial.values = fact.metric, fact.error, fact.warnings, fact.values
-    trial.n_parameters, trial.changes = fact.n_parameters, fact.changes
+    trial.n_parameters, trial.changes, trial.params = fact.n_parameters, fact.changes, fact.params
     trial.ended_at, trial.duration_s = time, fact.duration_s
     view.ended_duration_s += fact.duration_s
     _release(view, trial, n_ended=1)
@@ -159,7 +186,7 @@ def _trial_requeued(view: RunView, fact: TrialRequeued, time: float) -> None:
     if (
         trial is None
         or fact.attempt <= trial.attempt
-        or trial.state not in (TrialState.RUNNING, TrialState.FAILED, TrialState.WAITING)
+        or trial.state not in (TrialState.RUNNING, TrialState.FAILED, TrialState.WAITING, TrialState.STOPPED)
     ):
         view.n_late += 1
         return
@@ -187,6 +214,26 @@ def _file_stored(view: RunView, fact: FileStored, time: float) -> None:
         trial.files = {path: size for path, size in trial.files.items() if not path.startswith(CHECKPOINTS)}
     trial.files[fact.path] = fact.size_bytes
     trial.changed_at = view.n_facts
+
+
+def _model_exported(view: RunView, fact: ModelExported, time: float) -> None:
+    if (trial := _running(view, fact)) is not None:
+        trial.exports.append(fact)
+
+
+def _files_used(view: RunView, fact: FilesUsed, time: float) -> None:
+    if (trial := _running(view, fact)) is not None:
+        trial.files_used = fact
+
+
+def _running(view: RunView, fact: ModelExported | FilesUsed) -> TrialView | None:
+    """The trial whose running attempt says so; None for what comes late."""
+    trial = view.trials.get(fact.trial_id)
+    if trial is None or trial.attempt != fact.attempt or trial.state is not TrialState.RUNNING:
+        view.n_late += 1
+        return None
+    trial.changed_at = view.n_facts
+    return trial
 
 
 def _noticed(view: RunView, fact: Noticed, time: float) -> None:
@@ -251,6 +298,8 @@ _FOLDS: dict[type[Fact], Callable[..., None]] = {
     TrialEnded: _trial_ended,
     TrialRequeued: _trial_requeued,
     FileStored: _file_stored,
+    ModelExported: _model_exported,
+    FilesUsed: _files_used,
     Noticed: _noticed,
     RunEnded: _run_ended,
 }

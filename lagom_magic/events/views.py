@@ -10,9 +10,18 @@ import heapq
 import math
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from lagom_magic.events.facts import HParams, Metrics, RunStarted, RunState, TrialError, TrialState
+from lagom_magic.events.facts import (
+    FilesUsed,
+    HParams,
+    Metrics,
+    ModelExported,
+    RunStarted,
+    RunState,
+    TrialError,
+    TrialState,
+)
 
 
 @dataclass(slots=True)
@@ -78,11 +87,15 @@ class TrialView:
     error: TrialError | None = None
     warnings: tuple[str, ...] = ()
     values: dict[str, str] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict)
     #: In an ablation: see `TrialEnded`.
     n_parameters: int | None = None
     changes: tuple[str, ...] = ()
     #: Path below the trial's folder → bytes, of the files that have arrived.
     files: dict[str, int] = field(default_factory=dict)
+    #: Models that it exported, and files that it opened; None until it has said so.
+    exports: list[ModelExported] = field(default_factory=list)
+    files_used: FilesUsed | None = None
     #: Why the attempt before this one was given up; '' for a first attempt.
     requeue_reason: str = ""
     #: `RunView.n_facts` at its last change: a reader that remembers the number draws only changed rows.
@@ -151,7 +164,8 @@ class RunView:
     header: RunStarted | None = None
     state: RunState = RunState.STARTING
     state_reason: str = ""
-    #: Seconds since the epoch; `updated_at` is the time of the last fact.
+    #: Seconds since the epoch; `updated_at` is the time of the last fact, and `started_at` of a run that was resumed is
+    #: moved on by the pause.
     started_at: float | None = None
     ended_at: float | None = None
     updated_at: float | None = None

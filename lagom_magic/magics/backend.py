@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from lagom_magic.errors import StoreError
 from lagom_magic.spec.config import BaseConfig
 
 if TYPE_CHECKING:
     from lagom_magic.cluster.session import SessionInfo
+    from lagom_magic.resuming import RepeatedCall
     from lagom_magic.run import Run
     from lagom_magic.store.index import RunSummary
+    from lagom_magic.store.registry import Listing
 
 
 class Backend(Protocol):
@@ -18,7 +21,7 @@ class Backend(Protocol):
 
     def launch(
         self,
-        train_fn: Callable[..., Any],
+        train_fn: Callable[..., Any] | RepeatedCall,
         config: BaseConfig,
         *,
         detach: bool,
@@ -44,6 +47,14 @@ class Backend(Protocol):
             StoreError: when there is none, or more than one.
         """
 
+    def models(self, name: str) -> Listing:
+        """The versions of a model, or of all models without a name.
+
+        Raises:
+            ConfigError: for a name that cannot be.
+            StoreError: when there is no such model, or the registry cannot be read.
+        """
+
     def describe_session(self) -> SessionInfo | None:
         """The Spark session of this process."""
 
@@ -56,7 +67,7 @@ class PackageBackend:
 
     def launch(
         self,
-        train_fn: Callable[..., Any],
+        train_fn: Callable[..., Any] | RepeatedCall,
         config: BaseConfig,
         *,
         detach: bool,
@@ -74,23 +85,35 @@ class PackageBackend:
         return current_run()
 
     def runs(self) -> Sequence[RunSummary]:
+        from lagom_magic.magics.home import refreshed_home
         from lagom_magic.store.index import runs
-        from lagom_magic.store.layout import default_home
 
-        return runs(default_home())
+        return runs(refreshed_home())
 
     def run_ids(self) -> Sequence[str]:
-        from lagom_magic.store.index import run_dirs
+        from lagom_magic.store.index import run_ids
         from lagom_magic.store.layout import default_home
 
-        return [run_dir.name for run_dir in run_dirs(default_home())]
+        return run_ids(default_home())
 
     def find_run(self, text: str) -> Run:
+        from lagom_magic.magics.home import refreshed_home
         from lagom_magic.run import Run
         from lagom_magic.store.index import find_run
-        from lagom_magic.store.layout import default_home
+        from lagom_magic.store.layout import default_home, home_url
 
-        return Run(find_run(default_home(), text))
+        try:
+            return Run(find_run(default_home(), text))
+        except StoreError:
+            if home_url() is None:
+                raise
+        return Run(find_run(refreshed_home(), text))  # it may have been made elsewhere
+
+    def models(self, name: str) -> Listing:
+        from lagom_magic.magics.home import refreshed_home
+        from lagom_magic.store.registry import versions
+
+        return versions(refreshed_home(), name or None)
 
     def describe_session(self) -> SessionInfo | None:
         from lagom_magic.cluster.session import describe_session

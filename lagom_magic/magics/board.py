@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from IPython.core.error import UsageError
@@ -10,11 +11,11 @@ if TYPE_CHECKING:
     from lagom_magic.run import Run
 
 
-def say_board(run: Run | None, *, stop: bool) -> str:
-    """Opens or ends a run's TensorBoard.
+def say_board(runs: Sequence[Run], *, stop: bool) -> str:
+    """Opens or ends a run's TensorBoard, or one for several.
 
     Args:
-        run: the one that was named, else the newest.
+        runs: those that were named, else the newest.
         stop: end it.
 
     Returns:
@@ -24,16 +25,20 @@ def say_board(run: Run | None, *, stop: bool) -> str:
         UsageError: there is no run.
         LagomError: TensorBoard does not start.
     """
-    from lagom_magic.display.board import board_bundle, open_board, stop_board
+    from lagom_magic.display.board import board_bundle, open_board, open_common_board, stop_board
     from lagom_magic.display.notebook import kernel_shell
 
-    if run is None:
+    if not runs:
         raise UsageError("%lagom board: there is no run yet. Start one with %%lagom hpo.")
+    ids = ", ".join(run.id for run in runs)
     if stop:
-        if stop_board(run.dir):
-            return f"TensorBoard of run {run.id} is stopped"
-        return f"run {run.id} has no TensorBoard of this kernel: nothing to stop"
-    bundle = board_bundle(open_board(run.dir))
+        if stop_board(*(run.dir for run in runs)):
+            return f"TensorBoard of run {ids} is stopped"
+        return f"run {ids} has no TensorBoard of this kernel: nothing to stop"
+    if len(runs) > 1:
+        board = open_common_board([run.dir for run in runs])
+        return f"TensorBoard of runs {ids}: {board.url}"
+    bundle = board_bundle(open_board(runs[0].dir))
     if kernel_shell() is None:
         return str(bundle["text/plain"])
     from IPython.display import display

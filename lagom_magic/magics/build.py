@@ -36,10 +36,11 @@ _NUMBERS = (
     "repeats",
     "order",
     "until_width",
+    "log_weights",
 )
 _WORDS = {"optimizer": (*SAMPLERS, *SAMPLER_ALIASES), "pruner": PRUNERS}
 #: What the magic itself uses.
-_NOT_FIELDS = ("fn", "out", "detach", "ui", "maximize", "minimize", "set", "no_seed", "resume")
+_NOT_FIELDS = ("fn", "out", "detach", "ui", "maximize", "minimize", "set", "no_seed", "no_autolog", "resume")
 
 
 def build_config(
@@ -48,6 +49,7 @@ def build_config(
     names: Mapping[str, Any],
     settings: Settings,
     train_fn: Callable[..., Any] | None = None,
+    inherited: Mapping[str, Any] | None = None,
 ) -> BaseConfig:
     """The config that a line describes.
 
@@ -57,6 +59,7 @@ def build_config(
         names: the notebook's variables.
         settings: of this kernel.
         train_fn: the training function, where its framework matters.
+        inherited: options of the run that is gone on with; what the line says wins.
 
     Raises:
         UsageError: for a name that the notebook does not have.
@@ -72,9 +75,12 @@ def build_config(
             fields[dest] = _named(text, names, options[dest])
         else:
             fields[dest] = literal(text) if dest in _NUMBERS else text
-    fields |= _metric(given) | _hparams(given, fields)
+    fields |= _metric(given) | _hparams(given, fields) | ({"autolog": False} if "no_autolog" in given else {})
     if "no_seed" in given:
         fields["seed"] = None
+    if "no_seed" not in given and "seed" not in fields and inherited and inherited.get("seed", 0) is None:
+        fields["seed"] = None
+    fields = {**(inherited or {}), **fields}
     if "workers" not in fields and (workers := settings.get("workers")):
         fields["workers"] = int(workers)
     match verb.name:

@@ -53,7 +53,7 @@ def _offered(
     if verb is None:
         return []
     awaiting = _option(verb, words[-1])
-    if awaiting is not None and awaiting.metavar:
+    if awaiting is not None and awaiting.metavar and not (awaiting.bare is not None and fragment.startswith("-")):
         return _values(awaiting, fragment, names)
     if fragment.startswith("-"):
         return _flags(verb, words)
@@ -65,7 +65,7 @@ def _option(verb: Verb, flag: str) -> Option | None:
 
 
 def _values(option: Option, fragment: str, names: Mapping[str, Any]) -> Sequence[str] | None:
-    if option.metavar == "PATH" or "." in fragment:
+    if option.metavar in ("PATH", "FILE") or "." in fragment:
         return None
     return [*option.words, *(fitting(names, option.name_of) if option.name_of else ())]
 
@@ -74,15 +74,15 @@ def _flags(verb: Verb, words: Sequence[str]) -> list[str]:
     given = [option for option in (_option(verb, word) for word in words) if option is not None]
     groups = {option.group for option in given if option.group}
     return [
-        option.flag
-        for option in verb.options
-        if option.is_built and option.group not in groups and (option.repeats or option not in given)
+        option.flag for option in verb.options if option.group not in groups and (option.repeats or option not in given)
     ]
 
 
 def _arguments(verb: Verb, words: Sequence[str], run_ids: Callable[[], Sequence[str]]) -> Sequence[str]:
     n_given = sum(not word.startswith("-") for word in words[1:])
     awaited = [metavar for _, metavar, _ in verb.arguments][n_given : n_given + 1]
+    if not awaited and verb.arguments and verb.arguments[-1][2] in ("*", "+"):  # one more of the last
+        awaited = [verb.arguments[-1][1]]
     if awaited == ["RUN"]:
         return run_ids()
     return [f"{name}=" for name in SETTINGS] if verb.name == "config" else []

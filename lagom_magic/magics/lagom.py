@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import keyword
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
@@ -17,12 +18,21 @@ from lagom_magic.magics.build import build_config
 from lagom_magic.magics.cells import functions_in, run_cell, training_function
 from lagom_magic.magics.namespace import named_run
 from lagom_magic.magics.options import Verb
+from lagom_magic.magics.parse import literal
 from lagom_magic.magics.settings import Settings
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from lagom_magic.resuming import RepeatedCall
     from lagom_magic.run import Run
+    from lagom_magic.spec.config import BaseConfig
+
+
+#: Verbs that start a run without a function of the notebook.
+_AGAIN = ("resume", "rerun")
+#: Their options that the config takes as numbers.
+_NUMBERS_AGAIN = ("num_trials", "repeats", "workers")
 
 
 @magics_class
@@ -89,10 +99,15 @@ class LagomMagics(Magics):
         values = parse.parse(verb, words[1:], sign)
         if verb.is_cell:
             self._start(verb, values, cell, f"{sign} {verb.name}")
+        elif verb.name in _AGAIN:
+            self._start_again(verb, values, f"{sign} {verb.name}")
         else:
             from lagom_magic.magics.verbs import Verbs
 
-            answer = Verbs(self.backend, self.settings, self._shell.user_ns).say(verb.name, values)
+            verbs = Verbs(self.backend, self.settings, self._shell.user_ns)
+            answer = verbs.say(verb.name, values)
+            if verbs.attached is not None:
+                self._bind(verbs.attached, None)
             if answer:  # else it is shown already
                 print(answer)  # noqa: T201
 
@@ -105,11 +120,52 @@ class LagomMagics(Magics):
         names = self._shell.user_ns
         defined = functions_in(self._shell, cell) if cell is not None else []
         train_fn = training_function(getattr(values, "fn", None), defined, names, prog)
-        config = build_config(verb, values, names, self.settings, train_fn)
+        from lagom_magic.resuming import inherited_options
+
+        resumed = self._resumed(values)
+        inherited = None if resumed is None or verb.name == "train" else inherited_options(resumed, vars(values))
+        config = build_config(verb, values, names, self.settings, train_fn, inherited)
+        self._launch(train_fn, config, values, out, cell, resumed)
+
+    def _start_again(self, verb: Verb, values: argparse.Namespace, prog: str) -> None:
+        """Goes on with a stored run, or repeats it, from its folder alone."""
+        from lagom_magic.resuming import RepeatedCall, config_of, config_of_trial, repeated_trial
+
+        out = _variable(getattr(values, "out", None), prog)
+        self._refuse_second_run()
+        run = self._named_or_last(getattr(values, "run", ""), prog)
+        given = {name: literal(value) for name, value in vars(values).items() if name in _NUMBERS_AGAIN}
+        given |= {name: value for name, value in vars(values).items() if name in ("timeout", "mlflow")}
+        trial = literal(values.trial) if "trial" in values else None
+        if trial is not None and (type(trial) is not int or trial < 0):
+            raise UsageError(f"{prog}: --trial {values.trial!r} is no trial's number. Try --trial 7.")
+        if trial is not None:
+            self._launch(repeated_trial(run, trial), config_of_trial(run, given), values, out)
+        else:
+            is_resumed = verb.name == "resume"
+            self._launch(RepeatedCall(run), config_of(run, given), values, out, resumed=run if is_resumed else None)
+
+    def _named_or_last(self, text: str, prog: str) -> Run:
+        if text:
+            return named_run(text, self._shell.user_ns, self.backend)
+        ids = self.backend.run_ids()
+        if not ids:
+            raise UsageError(f"{prog}: no run is stored yet. Start one with %%lagom hpo.")
+        return self.backend.find_run(ids[0])
+
+    def _launch(
+        self,
+        called: Callable[..., Any] | RepeatedCall,
+        config: BaseConfig,
+        values: argparse.Namespace,
+        out: str | None,
+        cell: str | None = None,
+        resumed: Run | None = None,
+    ) -> None:
         face = getattr(values, "ui", None) or self.settings.get("ui") or "auto"
         try:
             run = self.backend.launch(
-                train_fn, config, detach=self._detaches(values), ui=face, source=cell, resumed=self._resumed(values)
+                called, config, detach=self._detaches(values), ui=face, source=cell, resumed=resumed
             )
         except RunError as error:
             if error.run is not None:

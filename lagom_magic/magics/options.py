@@ -1,13 +1,11 @@
-"""What the magics understand: every verb with its options, read by the parser, the help and the completion.
-
-A verb or option that DESIGN promises and this version lacks is listed too, so that it is refused by name.
-"""
+"""What the magics understand: every verb with its options, read by the parser, the help and the completion."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
+from lagom_magic.events.facts import RunState
 from lagom_magic.spec.config import PRUNERS, SAMPLER_ALIASES, SAMPLERS
 from lagom_magic.spec.framework import STRATEGIES
 
@@ -32,7 +30,7 @@ class Option:
         words: values to offer.
         name_of: the value is a variable of the notebook, of this kind.
         group: options of one group exclude each other.
-        is_built: False = promised for a later version.
+        bare: the value when none follows; None = one must.
     """
 
     flag: str
@@ -44,7 +42,7 @@ class Option:
     repeats: bool = False
     group: str = ""
     alias: str = ""
-    is_built: bool = True
+    bare: str | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +73,17 @@ hyperparameters, as annotations or in a Searchspace:
   Categorical(["adam", "sgd"])   one of several values
   Ordinal([16, 32, 64])          one of several values that have an order
   …, when={"optimizer": "sgd"}   any of them, only where another has that value, or one of a list"""
+
+#: What `%lagom search` understands, for its help.
+_SEARCH_LANGUAGE = """\
+all of it must be true of a run:
+  digits                         a word of the run's name, id, description, note, tags, source, or of
+                                 the names of its function, metrics and hyperparameters; or how one begins
+  "learning rate"                words side by side
+  lr<0.01 accuracy>=0.9          < <= > >= = on metrics and hyperparameters: one complete trial fulfils all
+  tag:pii tag:retention=90d      also state:failed kind:hpo user:ada model:digits name:digits"""
+
+_RUN_STATES = tuple(state.value.lower() for state in RunState)
 
 _SEARCH = (
     Option("--trials", "num_trials", "how many trials at most (20)", "N"),
@@ -117,10 +126,13 @@ _COMMON = (
     Option("--py-files", "py_files", "a module or package that the function imports", "PATH", repeats=True),
     Option("--seed", "seed", "of the run (0)", "N", group="seed"),
     Option("--no-seed", "no_seed", "seed nothing", group="seed"),
+    Option("--no-autolog", "no_autolog", "do not log what Keras, scikit-learn … train by themselves"),
+    Option("--log-weights", "log_weights", "histograms of weights, every so many steps", "N"),
     Option("--timeout", "timeout", "of the run: 90s, 30m, 1h30m (none)", "TIME"),
     Option("--trial-timeout", "trial_timeout", "of a trial (none)", "TIME"),
     Option("--retries", "retries", "how often a failed trial runs again (0)", "N"),
     Option("--max-failures", "max_failures", "stop when more trials failed (all)", "N"),
+    Option("--mlflow", "mlflow", "mirror the run into a tracking server ($MLFLOW_TRACKING_URI)", "URI", bare=""),
     Option("--ui", "ui", "auto, widget, html or text (auto)", "FACE", words=FACES),
 )
 
@@ -141,8 +153,11 @@ _ABLATION = (
     Option("--trials", "num_trials", "how many trials at most (what the repeats need)", "N"),
 )
 
-_RESUME = Option("--resume", "resume", "go on from the last checkpoint of an earlier run", "RUN")
-_RESUME_LATER = replace(_RESUME, is_built=False)
+_RESUME_TRAINING = Option("--resume", "resume", "go on from the last checkpoint of an earlier run", "RUN")
+_RESUME = Option("--resume", "resume", "go on with an earlier run: what it lacks, or more --trials", "RUN")
+
+#: Of a run that is gone on with or repeated: what may be other than it was.
+_AGAIN = tuple(option for option in _COMMON if option.dest in ("workers", "timeout", "mlflow", "out", "detach", "ui"))
 
 VERBS: dict[str, Verb] = {
     verb.name: verb
@@ -150,7 +165,7 @@ VERBS: dict[str, Verb] = {
         Verb(
             "hpo",
             "search the hyperparameters of the cell's function",
-            (*_SEARCH, *_COMMON, _RESUME_LATER),
+            (*_SEARCH, *_COMMON, _RESUME),
             examples="""\
   %%lagom hpo --trials 30 --workers 4 --pruner asha --maximize accuracy
   def train(lr: Float(1e-4, 1e-1, log=True), width: Int(16, 256) = 64, reporter=None):
@@ -164,7 +179,7 @@ VERBS: dict[str, Verb] = {
         Verb(
             "ablate",
             "leave parts of the cell's function, model and data out, one by one",
-            (*_ABLATION, *_COMMON, _RESUME_LATER),
+            (*_ABLATION, *_COMMON, _RESUME),
             examples="""\
   %%lagom ablate --repeats 5 --maximize accuracy
   from lagom_magic import Switch
@@ -185,7 +200,7 @@ VERBS: dict[str, Verb] = {
         Verb(
             "train",
             "train one model on all workers together with the cell's function",
-            (*_DISTRIBUTED, *_COMMON, _RESUME),
+            (*_DISTRIBUTED, *_COMMON, _RESUME_TRAINING),
             examples="""\
   %%lagom train --workers 4 --module Net --train-set train_set --test-set test_set --hparams lagom_run.best
   def train(module, train_set, test_set, hparams, reporter=None):
@@ -200,7 +215,7 @@ VERBS: dict[str, Verb] = {
         Verb(
             "run",
             "call the cell's function once on a worker, tracked",
-            (*_COMMON, _RESUME_LATER),
+            (*_COMMON, _RESUME),
             examples="""\
   %%lagom run --name digits --set lr=0.01
   def train(lr, reporter=None): ...
@@ -208,18 +223,81 @@ VERBS: dict[str, Verb] = {
   %lagom run --fn train --hparams lagom_run.best""",
             is_cell=True,
         ),
+        Verb(
+            "resume",
+            "go on with a run (the last one): what was cut off or stopped, or more trials",
+            (
+                Option("--trials", "num_trials", "how many trials in all (as before)", "N"),
+                Option("--repeats", "repeats", "of an ablation: how often each variant runs in all (as before)", "N"),
+                *_AGAIN,
+            ),
+            (("run", "RUN", "?"),),
+            "  %lagom resume\n  %lagom resume k3f7 --trials 50",
+        ),
+        Verb(
+            "rerun",
+            "repeat a run, or one of its trials, from its folder, with the same seeds",
+            (Option("--trial", "trial", "only this one, as a run of its own", "N"), *_AGAIN),
+            (("run", "RUN", "?"),),
+            "  %lagom rerun k3f7\n  %lagom rerun k3f7 --trial 7",
+        ),
         Verb("status", "the live run of this kernel", examples="  %lagom status"),
         Verb(
             "runs",
             "the newest runs of this folder",
-            (Option("--all", "is_all", "every one of them"),),
-            examples="  %lagom runs\n  %lagom runs --all",
+            (
+                Option("--state", "state", "only those in this state", "STATE", words=_RUN_STATES),
+                Option("--name", "name", "only those of this experiment", "EXPERIMENT"),
+                Option("--all", "is_all", "every one of them"),
+            ),
+            examples="  %lagom runs\n  %lagom runs --state failed\n  %lagom runs --name digits --all",
         ),
         Verb(
             "show",
             "one run (the last one), as stored",
-            arguments=(("run", "RUN", "?"),),
-            examples="  %lagom show\n  %lagom show k3f7\n  %lagom show lagom_run",
+            (Option("--html", "html", "write a report for people without this tool", "FILE"),),
+            (("run", "RUN", "?"),),
+            "  %lagom show\n  %lagom show k3f7\n  %lagom show lagom_run --html report.html",
+        ),
+        Verb(
+            "search",
+            "find stored runs by words, metrics, hyperparameters and tags",
+            (Option("--all", "is_all", "every one of them"),),
+            (("words", "TEXT", "*"),),
+            """\
+  %lagom search "digits lr<0.01 accuracy>0.9 tag:pii"
+  %lagom search 'state:failed "learning rate"'
+  %lagom search user:ada model:digits""",
+            topics=_SEARCH_LANGUAGE,
+        ),
+        Verb(
+            "tag",
+            "give a stored run tags or a note, or say which it has",
+            (
+                Option("--remove", "remove", "take a tag away", "T", repeats=True),
+                Option("--note", "note", "what to know of the run; an empty text removes it", "TEXT"),
+            ),
+            (("run", "RUN", "1"), ("tags", "T", "*")),
+            "  %lagom tag k3f7 pii retention=90d\n  %lagom tag lagom_run --remove pii --note 'the run of the paper'",
+        ),
+        Verb(
+            "compare",
+            "runs side by side: hyperparameters, metrics, settings, packages and source",
+            arguments=(("runs", "RUN", "*"),),
+            examples="  %lagom compare k3f7 p2x9\n  %lagom compare lagom_run digits",
+        ),
+        Verb(
+            "delete",
+            "delete stored runs that are over, with all their files; exported models stay",
+            arguments=(("runs", "RUN", "*"),),
+            examples="  %lagom delete 20261122-093000-k3f7",
+        ),
+        Verb(
+            "attach",
+            "watch a run (the live one), or another kernel's, until it ends (■: stop watching); it is lagom_run then",
+            (next(option for option in _COMMON if option.dest == "ui"),),
+            (("run", "RUN", "?"),),
+            "  %lagom attach\n  %lagom attach k3f7",
         ),
         Verb(
             "stop",
@@ -245,10 +323,35 @@ VERBS: dict[str, Verb] = {
         ),
         Verb(
             "board",
-            "TensorBoard of a run (the newest one), also while it goes on",
+            "TensorBoard of a run (the newest one), also while it goes on; or one for several runs",
             (Option("--stop", "stop", "end it"),),
-            (("run", "RUN", "?"),),
-            "  %lagom board\n  %lagom board k3f7 --stop",
+            (("runs", "RUN", "*"),),
+            "  %lagom board\n  %lagom board k3f7 --stop\n  %lagom board k3f7 m2x9",
+        ),
+        Verb(
+            "mlflow",
+            "send a stored run (the last one) into an MLflow tracking server ($MLFLOW_TRACKING_URI)",
+            arguments=(("run", "RUN", "?"), ("uri", "URI", "?")),
+            examples="  %lagom mlflow k3f7\n  %lagom mlflow lagom_run http://127.0.0.1:5000",
+        ),
+        Verb(
+            "models",
+            "the model registry: versions, their metrics, and where they come from",
+            (
+                Option("--sort", "sort", "by a metric, the largest first", "METRIC"),
+                Option("--ascending", "ascending", "the smallest first"),
+                Option("--user", "user", "only what this person exported", "U"),
+                Option("--version", "version", "only versions of this number", "N"),
+                Option("--all", "is_all", "every one of them"),
+            ),
+            (("model", "NAME", "?"),),
+            "  %lagom models\n  %lagom models digits --sort accuracy\n  %lagom models --sort loss --ascending",
+        ),
+        Verb(
+            "lineage",
+            "what a model, a file or a run came from, and what came of it",
+            arguments=(("target", "MODEL|FILE|RUN", "1"),),
+            examples="  %lagom lineage digits:3\n  %lagom lineage data/titanic.csv\n  %lagom lineage k3f7",
         ),
         Verb(
             "spark",
@@ -265,16 +368,3 @@ VERBS: dict[str, Verb] = {
         ),
     )
 }
-
-#: Promised verbs of later versions.
-LATER = (
-    "attach",
-    "resume",
-    "rerun",
-    "models",
-    "search",
-    "compare",
-    "tag",
-    "lineage",
-    "delete",
-)

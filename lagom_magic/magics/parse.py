@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 
 from IPython.core.error import UsageError
 
-from lagom_magic.errors import NotThereYetError, nearest
-from lagom_magic.magics.options import FACES, LATER, VERBS, Option, Verb
+from lagom_magic.errors import nearest
+from lagom_magic.magics.options import FACES, VERBS, Option, Verb
 
 HELP_FLAGS = ("-h", "--help")
 
@@ -40,11 +40,8 @@ def find_verb(words: Sequence[str], *, is_cell: bool) -> Verb:
 
     Raises:
         UsageError: for an unknown verb, with the nearest; for a line verb on a cell.
-        NotThereYetError: for a verb of a later version.
     """
     name = words[0] if words else ""
-    if name in LATER:
-        raise NotThereYetError(f"`%lagom {name}` is not there yet. There are: {', '.join(VERBS)}.")
     cell_verbs = [verb.name for verb in VERBS.values() if verb.is_cell]
     known = cell_verbs if is_cell else list(VERBS)
     if name not in known:
@@ -69,15 +66,11 @@ def parse(verb: Verb, words: Sequence[str], sign: str) -> argparse.Namespace:
 
     Raises:
         UsageError: for an unknown option, with the nearest; a missing value; options that exclude each other.
-        NotThereYetError: for an option of a later version.
     """
     parser = build_parser(verb, sign)
     values, rest = parser.parse_known_args(list(words))
     for word in rest:
         _refuse(verb, parser.prog, word)
-    for option in verb.options:
-        if hasattr(values, option.dest) and not option.is_built:
-            raise NotThereYetError(f"{parser.prog}: {option.flag} is not there yet. Leave it out.")
     if "ui" in values:
         _check_face(parser.prog, values.ui)
     return values
@@ -89,7 +82,7 @@ def _check_face(prog: str, face: str) -> None:
 
 
 def _refuse(verb: Verb, prog: str, word: str) -> NoReturn:
-    flags = [flag for option in verb.options if option.is_built for flag in (option.flag, option.alias) if flag]
+    flags = [flag for option in verb.options for flag in (option.flag, option.alias) if flag]
     if word.startswith("--"):
         flag = word.partition("=")[0]
         known = f" Known: {', '.join(flags)}." if flags else " It has none."
@@ -136,13 +129,12 @@ def _usage(verb: Verb, sign: str) -> str:
 def _add(owner: Any, option: Option) -> None:
     flags = [option.flag, *([option.alias] if option.alias else [])]
     text = option.help + ("; may be repeated" if option.repeats else "")
-    if not option.is_built:
-        text = argparse.SUPPRESS
     if not option.metavar:
         owner.add_argument(*flags, dest=option.dest, action="store_true", help=text)
     else:
         action = "append" if option.repeats else _Once
-        owner.add_argument(*flags, dest=option.dest, metavar=option.metavar, action=action, help=text)
+        bare = {} if option.bare is None else {"nargs": "?", "const": option.bare}
+        owner.add_argument(*flags, dest=option.dest, metavar=option.metavar, action=action, help=text, **bare)
 
 
 class _Once(argparse.Action):

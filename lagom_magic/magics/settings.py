@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from IPython.core.error import UsageError
 
 from lagom_magic.errors import nearest
+from lagom_magic.spec.secret_urls import without_secrets
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,9 @@ class Setting:
 SETTINGS = {
     setting.name: setting
     for setting in (
-        Setting("home", "./lagom_runs", "where runs are kept", "./my_runs"),
+        Setting(
+            "home", "./lagom_runs", "where runs are kept: a folder, or a URL", "./my_runs", allowed="any path or URL"
+        ),
         Setting("ui", "auto", "the view under the cell", "text", r"auto|widget|html|text", "auto, widget, html, text"),
         Setting("workers", "all slots", "how many at most", "2", r"[1-9]\d*", "a whole number >= 1"),
         Setting("noninteractive", "0", "1 = nobody watches: plain lines, no --detach", "1", r"[01]", "0, 1"),
@@ -103,7 +106,7 @@ class Settings:
 
     def table(self) -> list[tuple[str, str, str, str]]:
         """Rows of (name, value, variable, help)."""
-        return [(s.name, self.get(s.name) or s.default, s.variable, s.help) for s in SETTINGS.values()]
+        return [(s.name, without_secrets(self.get(s.name) or s.default), s.variable, s.help) for s in SETTINGS.values()]
 
 
 def _parsed(pair: str) -> tuple[Setting, str]:

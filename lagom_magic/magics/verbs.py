@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 
 from lagom_magic.display.text import render_text
-from lagom_magic.display.wording import NOTHING, duration, metric
+from lagom_magic.display.wording import NOTHING, metric
 from lagom_magic.magics.backend import Backend
+from lagom_magic.magics.finding import Finding
 from lagom_magic.magics.namespace import named_run
 from lagom_magic.magics.parse import assignments
 from lagom_magic.magics.settings import Settings
@@ -19,10 +20,6 @@ from lagom_magic.magics.settings import Settings
 if TYPE_CHECKING:
     from lagom_magic.cluster.session import SessionInfo
     from lagom_magic.run import Run
-
-
-#: How many of the stored runs `%lagom runs` lists.
-RUNS_LIMIT = 20
 
 
 class Verbs:
@@ -36,18 +33,29 @@ class Verbs:
 
     def __init__(self, backend: Backend, settings: Settings, names: Mapping[str, Any]) -> None:
         self._backend, self._settings, self._names = backend, settings, names
+        #: The run that was watched, which the notebook then has as `lagom_run`.
+        self.attached: Run | None = None
+        self._finding = Finding(backend, names)
 
     def say(self, name: str, values: argparse.Namespace) -> str:
         """What the verb answers."""
         answers: dict[str, Callable[..., str]] = {
             "status": self._status,
-            "runs": self._runs,
+            "runs": self._finding.runs,
+            "search": self._finding.search,
+            "tag": self._finding.tag,
+            "compare": self._finding.compare,
+            "delete": self._finding.delete,
             "show": self._show,
             "stop": self._stop,
             "prune": self._prune,
             "retry": self._retry,
             "best": self._best,
             "board": self._board,
+            "attach": self._attach,
+            "models": self._models,
+            "mlflow": self._mlflow,
+            "lineage": self._lineage,
             "spark": self._spark,
             "config": self._config,
         }
@@ -62,33 +70,11 @@ class Verbs:
             return "no run is live, and none is stored yet; start one with %%lagom hpo"
         return f"no run is live. The last one:\n{last!r}"
 
-    def _runs(self, is_all: bool = False) -> str:
-        stored = self._backend.runs()
-        shown = stored if is_all else stored[:RUNS_LIMIT]
-        if not stored:
-            return f"no run is stored in {self._settings.get('home') or './lagom_runs'} yet; start one with %%lagom hpo"
-        rows = [
-            (
-                run.run_id,
-                run.experiment,
-                run.kind,
-                run.state.value,
-                f"{run.created_at:%Y-%m-%d %H:%M}",
-                duration(run.duration_s),
-                str(run.n_done),
-                _score(run.metric, run.best_val),
-            )
-            for run in shown
-        ]
-        table = _table([("run", "experiment", "kind", "state", "started", "took", "trials", "best"), *rows])
-        n_more = len(stored) - len(shown)
-        return f"{table}\n… and {n_more:,} older: %lagom runs --all" if n_more else table
-
-    def _show(self, run: str = "") -> str:
+    def _show(self, run: str = "", html: str = "") -> str:
         found = self._found(run) or self._last()
         if found is None:
             raise UsageError("%lagom show: there is no run yet. Start one with %%lagom hpo.")
-        return _face(found)
+        return self._finding.report(found.dir, html) if html else _face(found)
 
     def _stop(self, run: str = "", now: bool = False) -> str:
         found = self._found(run)
@@ -139,10 +125,45 @@ class Verbs:
         score = _score(found.view.metric_name, best.metric)
         return "\n".join([f"{head}: trial {best.id}, {score}", *([_table(rows)] if rows else [])])
 
-    def _board(self, run: str = "", stop: bool = False) -> str:
+    def _board(self, runs: Sequence[str] = (), stop: bool = False) -> str:
         from lagom_magic.magics.board import say_board
+        from lagom_magic.store.mirror import fetch
 
-        return say_board(self._found(run) or self._last(), stop=stop)
+        found = [self._found(run) for run in runs] or [self._found("") or self._last()]
+        for run in filter(None, found):
+            fetch(run.dir)
+        return say_board([run for run in found if run is not None], stop=stop)
+
+    def _attach(self, run: str = "", ui: str = "") -> str:
+        from lagom_magic.magics.attach import attach
+
+        found = self._found(run) or self._last()
+        if found is None:
+            raise UsageError("%lagom attach: there is no run yet. Start one with %%lagom hpo.")
+        self.attached = found
+        return attach(found, ui or self._settings.get("ui") or "auto")
+
+    def _mlflow(self, run: str = "", uri: str = "") -> str:
+        from lagom_magic.mlflow_bridge.address import tracking_address
+        from lagom_magic.mlflow_bridge.follow import send_stored
+
+        if "://" in run and not uri:
+            run, uri = "", run
+        found = self._stored(run) if run else self._last()
+        if found is None:
+            raise UsageError("%lagom mlflow: there is no run yet. Start one with %%lagom hpo.")
+        return send_stored(found.dir, tracking_address(uri))
+
+    def _models(self, model: str = "", **filters: Any) -> str:
+        from lagom_magic.magics.models import say_models
+
+        return say_models(self._backend.models(model), **filters)
+
+    def _lineage(self, target: str) -> str:
+        from lagom_magic.magics.lineage import say_lineage
+        from lagom_magic.store.layout import default_home
+
+        return say_lineage(target, self._names, self._backend, default_home())
 
     def _last(self) -> Run | None:
         ids = self._backend.run_ids()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal
 
+from lagom_magic.errors import ConfigError
 from lagom_magic.events.facts import HParams, TrialState
 
 Direction = Literal["max", "min"]
@@ -59,6 +60,29 @@ class Sampler(ABC):
     @abstractmethod
     def ask(self, trial_id: int) -> Suggestion | Answer:
         """The next suggestion; ids come dense and increasing from 0 (also after WAIT, where the id repeats)."""
+
+    def recall(self, trial_id: int, hparams: HParams, budget: int | None) -> Suggestion:
+        """Take up a trial of a run that is resumed, as if `ask` had just answered so; it is in flight from now on.
+
+        Trials come in the order of their ids, and the ends of earlier ones are told in between, as they were when the
+        run went on. This one asks anew, which does for what depends on the seed and on those ends alone.
+
+        Args:
+            trial_id: as in `ask`.
+            hparams: what it was suggested to run with.
+            budget: the same.
+
+        Raises:
+            ConfigError: when the sampler now suggests something else.
+        """
+        answer = self.ask(trial_id)
+        if not isinstance(answer, Suggestion) or (answer.hparams, answer.budget) != (hparams, budget):
+            said = answer.hparams if isinstance(answer, Suggestion) else answer.value
+            raise ConfigError(
+                f"the sampler {type(self).__name__} cannot go on with this run: for trial {trial_id} it suggests "
+                f"{said}, and the run has {hparams}. Give it the space, seed and settings that it had."
+            )
+        return answer
 
     @abstractmethod
     def tell(self, trial_id: int, state: TrialState, value: float | None) -> None:

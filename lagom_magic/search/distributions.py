@@ -35,6 +35,14 @@ def value_of(domain: Domain, drawn: Any) -> Any:
     return drawn
 
 
+def drawn_of(domain: Domain, value: Any) -> Any:
+    """What `value_of` makes this value of; the value is one of the domain's."""
+    if isinstance(domain, Categorical):
+        at = next(i for i, choice in enumerate(domain.choices) if choice == value and type(choice) is type(value))
+        return at if _is_indexed(domain) else domain.choices[at]
+    return value
+
+
 def _is_scale(domain: Categorical) -> bool:
     return isinstance(domain, Ordinal)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from lagom_magic.errors import ConfigError
 from lagom_magic.events.ablation import BASELINE, COMPONENT, REPEAT
-from lagom_magic.events.facts import TrialState
+from lagom_magic.events.facts import HParams, TrialState
 from lagom_magic.search.base import EXHAUSTED, WAIT, Answer, Direction, Sampler, Suggestion
 from lagom_magic.statistics.paired import Difference, difference, expected_width, resolution_of
 
@@ -106,8 +106,19 @@ class LocoSampler(Sampler):
         component = self._planned() or self._widest()
         if component is None:
             return WAIT if self._in_flight else EXHAUSTED
-        repeat = component.next_repeat
-        component.next_repeat += 1
+        return self._sent(trial_id, component, component.next_repeat)
+
+    def recall(self, trial_id: int, hparams: HParams, budget: int | None) -> Suggestion:
+        component = next((one for one in self._components if one.label == hparams[COMPONENT]), None)
+        if component is None:
+            labels = ", ".join(one.label for one in self._components)
+            raise ConfigError(
+                f"the run that is resumed left out {hparams[COMPONENT]!r}, which the study has no more: {labels}."
+            )
+        return self._sent(trial_id, component, hparams[REPEAT])
+
+    def _sent(self, trial_id: int, component: _Component, repeat: int) -> Suggestion:
+        component.next_repeat = max(component.next_repeat, repeat + 1)
         component.in_flight.add(repeat)
         self._in_flight[trial_id] = component, repeat
         self._n_asked += 1

@@ -14,9 +14,10 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
+from lagom_magic.errors import ConfigError
 from lagom_magic.events.facts import HParams, TrialState
 from lagom_magic.search.base import EXHAUSTED, Answer, Direction, Sampler, Suggestion
-from lagom_magic.search.distributions import distribution_of, value_of
+from lagom_magic.search.distributions import distribution_of, drawn_of, value_of
 from lagom_magic.search.quiet import quiet_optuna
 from lagom_magic.spec.space import Searchspace
 
@@ -65,15 +66,29 @@ class AskTellStudy(optuna.Study):
     def add_again(self, number: int, state: optuna.trial.TrialState, value: float | None) -> int:
         """A finished trial with the suggestion of an earlier one, which stays as it is; the new one's number."""
         earlier = super()._get_trials(deepcopy=False)[number]
-        added = optuna.trial.create_trial(
-            state=state,
-            value=value,
-            params=earlier.params,
-            distributions=earlier.distributions,
-            system_attrs=earlier.system_attrs,  # a CMA-ES knows its own points by them
-            intermediate_values={} if value is None or state is optuna.trial.TrialState.COMPLETE else {1: value},
+        # A CMA-ES knows its own points by their attributes.
+        return self.add_ended(earlier.params, earlier.distributions, state, value, earlier.system_attrs)
+
+    def add_ended(
+        self,
+        params: dict[str, Any],
+        distributions: dict[str, BaseDistribution],
+        state: optuna.trial.TrialState,
+        value: float | None,
+        system_attrs: dict[str, Any] | None = None,
+    ) -> int:
+        """A finished trial that was not asked for; its number. The value of one that is not COMPLETE is its report."""
+        is_complete = state is optuna.trial.TrialState.COMPLETE
+        self.add_trial(
+            optuna.trial.create_trial(
+                state=state,
+                value=value,
+                params=params,
+                distributions=distributions,
+                system_attrs=system_attrs,
+                intermediate_values={} if value is None or is_complete else {1: value},
+            )
         )
-        self.add_trial(added)
         return len(super()._get_trials(deepcopy=False)) - 1
 
     def _get_trials(
@@ -127,6 +142,10 @@ class OptunaSampler(Sampler):
         #: {trial_id: number in the study} of those told as FAILED, which may be told again.
         self._failed: dict[int, int] = {}
         self._worst: float | None = None
+        #: {trial_id: parameters} of trials in flight of a run that is resumed.
+        self._recalled: dict[int, dict[str, Any]] = {}
+        #: What was recalled so far is what the sampler suggests by itself.
+        self._is_as_it_was = True
 
     def ask(self, trial_id: int) -> Suggestion | Answer:
         if self._study.is_stopped:
@@ -139,7 +158,32 @@ class OptunaSampler(Sampler):
         self._in_flight[trial_id] = trial
         return Suggestion(hparams)
 
+    def recall(self, trial_id: int, hparams: HParams, budget: int | None) -> Suggestion:
+        """Asks as ever, as long as the answers are those of the run: its sampler then goes on where it was.
+
+        With several workers trials ended while others were asked for, so the answers differ sooner or later. From then
+        on what the run has is added to the study as it ends.
+        """
+        if self._is_as_it_was:
+            asked = self.ask(trial_id)
+            if isinstance(asked, Suggestion) and asked.hparams == hparams:
+                return asked
+            self._is_as_it_was = False
+            if trial_id in self._in_flight:
+                self._study.tell(self._in_flight.pop(trial_id), state=optuna.trial.TrialState.FAIL)
+        for name, value in hparams.items():
+            if name not in self._space or not self._space[name].contains(value):
+                raise ConfigError(
+                    f"the run that is resumed has {name}={value!r} in trial {trial_id}, which its search space has "
+                    "not. Give it the space that it had."
+                )
+        self._recalled[trial_id] = {name: drawn_of(self._space[name], value) for name, value in hparams.items()}
+        return Suggestion(dict(hparams))
+
     def tell(self, trial_id: int, state: TrialState, value: float | None) -> None:
+        if trial_id in self._recalled:
+            self._tell_recalled(trial_id, state, value)
+            return
         trial = self._in_flight.pop(trial_id, None)
         if trial is None:
             return
@@ -153,6 +197,15 @@ class OptunaSampler(Sampler):
             self._study.remember(trial.number, value)
         else:
             self._study.tell(trial, state=result)
+
+    def _tell_recalled(self, trial_id: int, state: TrialState, value: float | None) -> None:
+        params = self._recalled.pop(trial_id)
+        result, value = self._as_result(state, value)
+        number = self._study.add_ended(params, {name: self._distributions[name] for name in params}, result, value)
+        if state is TrialState.FAILED:
+            self._failed[trial_id] = number
+        if result is optuna.trial.TrialState.COMPLETE and value is not None:
+            self._study.remember(number, value)
 
     def tell_again(self, trial_id: int, state: TrialState, value: float | None) -> None:
         """Add the result as a further trial, for a told one cannot be changed; a failure adds nothing."""

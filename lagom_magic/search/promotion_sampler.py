@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lagom_magic.errors import ConfigError
 from lagom_magic.events.facts import HParams, TrialState
 from lagom_magic.search.base import WAIT, Answer, Direction, Sampler, Suggestion
 from lagom_magic.search.rungs import PromotionRung, bracket_schedule, rung_steps
@@ -73,6 +74,32 @@ class PromotionSampler(Sampler):
         self._in_flight[trial_id] = evaluation
         config_id, rung = evaluation
         return Suggestion(dict(self._configs[config_id].hparams), self._budgets[rung])
+
+    def recall(self, trial_id: int, hparams: HParams, budget: int | None) -> Suggestion:
+        """A configuration that is known already is on its way up; else it is a new one."""
+        evaluation = self._recalled_promotion(hparams, budget)
+        if evaluation is None:
+            config_id = len(self._configs)
+            self._inner.recall(config_id, hparams, None)
+            bracket = self._schedule[config_id % len(self._schedule)]
+            if self._budgets[bracket] != budget:
+                raise ConfigError(
+                    f"the run that is resumed has budget {budget} for trial {trial_id}; this search begins with "
+                    f"{self._budgets[bracket]}. Give it the pruner and the number of trials that it had."
+                )
+            self._configs.append(_Config(hparams, bracket))
+            evaluation = config_id, bracket
+        self._in_flight[trial_id] = evaluation
+        return Suggestion(dict(hparams), budget)
+
+    def _recalled_promotion(self, hparams: HParams, budget: int | None) -> tuple[int, int] | None:
+        """(config id, rung) of one that has waited a rung below; it waits no more."""
+        rung = self._budgets.index(budget) if budget in self._budgets else 0
+        for rungs in self._rungs if rung else ():
+            for config_id, config in enumerate(self._configs):
+                if config.hparams == hparams and rungs[rung - 1].take(config_id):
+                    return config_id, rung
+        return None
 
     def tell(self, trial_id: int, state: TrialState, value: float | None) -> None:
         if trial_id not in self._in_flight:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from lagom_magic.errors import ConfigError
 
@@ -97,3 +97,11 @@ class PromotionRung:
         if bisect_left(self._finished, self._waiting[0]) >= len(self._finished) // reduction_factor:
             return None
         return heappop(self._waiting)[1]
+
+    def take(self, config_id: int) -> bool:
+        """Promote this configuration, whoever else is better; whether it waited here."""
+        left = [entry for entry in self._waiting if entry[1] != config_id]
+        is_here = len(left) < len(self._waiting)
+        self._waiting = left
+        heapify(self._waiting)
+        return is_here

@@ -1,4 +1,4 @@
-"""What the extension answers over HTTP: the list of runs, deleting one, steering one, and ending its TensorBoard."""
+"""What the extension answers over HTTP: lists of runs and models, deleting and steering one, ending its TensorBoard."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from lagom_magic.display.answers import promise
 from lagom_magic.display.board import stop_board
 from lagom_magic.errors import ConfigError, LagomError, StoreError
 from lagom_magic.server.listing import list_runs
+from lagom_magic.server.models import list_models
 from lagom_magic.server.places import NotAPlaceError, Places
 from lagom_magic.server.threads import Threads, TooBusyError
 from lagom_magic.store.journal import is_being_written
@@ -50,6 +51,7 @@ def handlers(app: ServerApp) -> list[tuple[str, type[web.RequestHandler], dict[s
         (url_path_join(base_url, "lagom", name), handler, shared)
         for name, handler in (
             ("runs", RunsHandler),
+            ("models", ModelsHandler),
             ("control", ControlHandler),
             ("board", BoardHandler),
             ("view", ViewSocket),
@@ -100,6 +102,17 @@ class RunsHandler(_Handler):
         self.finish()
 
 
+class ModelsHandler(_Handler):
+    """`lagom/models`"""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """The versions in the model registries below a folder."""
+        under = self.get_query_argument("under", "")
+        self.finish({"models": await self.off_loop(_models_under, self.extension.places, under)})
+
+
 class ControlHandler(_Handler):
     """`lagom/control`"""
 
@@ -126,6 +139,10 @@ class BoardHandler(_Handler):
 
 def _runs_under(places: Places, under: str) -> list[dict[str, Any]]:
     return list_runs(places, places.folder(under))
+
+
+def _models_under(places: Places, under: str) -> list[dict[str, Any]]:
+    return list_models(places, places.folder(under))
 
 
 def _delete(places: Places, text: str) -> None:

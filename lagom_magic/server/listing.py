@@ -6,12 +6,14 @@ import json
 import math
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from lagom_magic.events.facts import RunState, TrialState, number_to_json
 from lagom_magic.server.places import NotAPlaceError, Places
+from lagom_magic.store.entries import RunSummary
+from lagom_magic.store.index import settled_runs
 from lagom_magic.store.journal import is_being_written, read_view
 from lagom_magic.store.layout import RunLayout, is_run_id
 from lagom_magic.store.summary import result_document
@@ -39,28 +41,47 @@ _UNREADABLE = (
 _SKIPPED = frozenset({"node_modules", "site-packages", "__pycache__"})
 
 
-def list_runs(places: Places, under: Path) -> list[dict[str, Any]]:
+def list_runs(places: Places, under: Path, now_s: float | None = None) -> list[dict[str, Any]]:
     """One row a run, newest first; a folder that cannot be read is left out.
 
     Args:
         places: what the page may see.
         under: where to look; a real folder below the root.
+        now_s: seconds since the epoch; None = by the clock.
     """
     found = sorted(run_folders(under), key=lambda folder: (folder.name, str(folder)), reverse=True)[:RUNS_LIMIT]
-    rows = (_row(places, folder) for folder in found)
+    settled = _settled(found, now_s)
+    rows = (_row(places, folder, settled.get(str(folder))) for folder in found)
     return [row for row in rows if row is not None]
 
 
+def _settled(folders: Sequence[Path], now_s: float | None) -> dict[str, RunSummary]:
+    """What the index of this server's user says of the runs that are over, by their folders."""
+    homes: dict[Path, list[str]] = {}
+    for folder in folders:
+        homes.setdefault(folder.parent.parent, []).append(f"{folder.parent.name}/{folder.name}")
+    return {
+        summary.folder: summary
+        for home, paths in homes.items()
+        for summary in settled_runs(home, paths, now_s).values()
+    }
+
+
 def run_folders(under: Path) -> Iterator[Path]:
-    """Folders of runs at or below a folder; links to folders and hidden folders are not followed."""
+    """Folders of runs at or below a folder."""
+    return (folder for folder, is_run in folders_below(under) if is_run)
+
+
+def folders_below(under: Path) -> Iterator[tuple[Path, bool]]:
+    """A folder and those below it, each with whether it is a run's; nothing in runs, hidden or behind links."""
     waiting = deque([(under, 0)])
     for _ in range(_FOLDERS_LIMIT):
         if not waiting:
             return
         folder, depth = waiting.popleft()
-        if is_run_id(folder.name) and RunLayout(folder).run_json.is_file():
-            yield folder
-        elif depth < _DEPTH_LIMIT:
+        is_run = is_run_id(folder.name) and os.path.isfile(f"{folder}/run.json")
+        yield folder, is_run
+        if not is_run and depth < _DEPTH_LIMIT:
             waiting.extend((child, depth + 1) for child in _children(folder))
 
 
@@ -76,9 +97,11 @@ def _children(folder: Path) -> list[Path]:
         return []
 
 
-def _row(places: Places, folder: Path) -> dict[str, Any] | None:
+def _row(places: Places, folder: Path, settled: RunSummary | None) -> dict[str, Any] | None:
     try:
         layout = RunLayout(places.run_folder(str(folder)))
+        if settled is not None and not layout.result.is_symlink():
+            return _settled_row(places, folder, settled)
         is_live = is_being_written(folder)
         result = _result(layout, is_live)
         document = _read_json(layout.run_json)
@@ -100,6 +123,24 @@ def _row(places: Places, folder: Path) -> dict[str, Any] | None:
         }
     except _UNREADABLE:
         return None
+
+
+def _settled_row(places: Places, folder: Path, run: RunSummary) -> dict[str, Any]:
+    return {
+        "dir": places.shown(folder),
+        "run_id": run.run_id,
+        "experiment": run.experiment,
+        "kind": run.kind,
+        "state": run.state.value,
+        "is_live": False,
+        "created_at": run.created_at.isoformat(timespec="milliseconds"),
+        "duration_s": _finite(round(run.duration_s, 3)),
+        "n_done": run.n_done,
+        "n_trials": run.n_trials,
+        "metric": None if run.metric is None else run.metric[:_NAME_LIMIT],
+        "best_id": run.best_id,
+        "best_val": None if run.best_val is None else number_to_json(run.best_val),
+    }
 
 
 def _result(layout: RunLayout, is_live: bool) -> dict[str, Any]:

@@ -26,6 +26,7 @@ _OPTIONS = {
     "direction": "--maximize/--minimize",
     "ablation_study": "--study",
     "tags": "--tag",
+    "autolog": "--no-autolog",
 }
 #: Fields that only Python can give.
 _WITHOUT_OPTION = frozenset(
@@ -146,6 +147,24 @@ def texts(name: str, value: object) -> tuple[str, ...]:
         if not isinstance(text, str) or not text.strip() or not text.isprintable():
             raise wrong(name, value, "texts of one line that are not empty", f"Mend or drop {text!r}.")
     return tuple(value)
+
+
+def tags(name: str, value: object) -> tuple[str, ...]:
+    """The tags as a tuple."""
+    return tuple(check_tag(tag) for tag in texts(name, value))
+
+
+def check_tag(tag: str) -> str:
+    """The tag: `pii`, or `retention=90d`.
+
+    Raises:
+        ConfigError: when it is not 1 to 64 letters, digits, dots, dashes, underscores and '='.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9._=-]{1,64}", tag) or not set(tag) - {".", "="}:
+        raise wrong(
+            "tags", tag, "1 to 64 letters, digits, '.', '_', '-' and '='", "Write --tag pii or --tag retention=90d."
+        )
+    return tag
 
 
 def paths(name: str, value: object) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 from lagom_magic.errors import ConfigError, nearest
 from lagom_magic.spec import checks
+from lagom_magic.spec.secret_urls import without_secrets
 from lagom_magic.spec.space import Searchspace
 from lagom_magic.spec.space_json import space_to_json
 from lagom_magic.spec.study import AblationStudy
@@ -42,6 +43,9 @@ class BaseConfig:
         retries: how often a failed trial runs again.
         max_failures: the run ends when more trials failed; None = when all did.
         files, py_files: paths that go to every worker; absolute once made.
+        autolog: what Keras, Lightning, scikit-learn … train inside the function is logged.
+        log_weights: histograms of weights and gradients every so many steps; None = none.
+        mlflow: the tracking server that gets a copy of the run; "" = $MLFLOW_TRACKING_URI says which. None = no copy.
 
     Raises:
         ConfigError: for a value that cannot work, with the values allowed; for an unknown keyword, the nearest.
@@ -68,6 +72,9 @@ class BaseConfig:
     max_failures: int | None = None
     files: tuple[str, ...] | list[str] = ()
     py_files: tuple[str, ...] | list[str] = ()
+    autolog: bool = True
+    log_weights: int | None = None
+    mlflow: str | None = field(default=None, repr=False)  # it may hold a password
 
     def __new__(cls, *args: Any, **values: Any) -> Self:
         if args:
@@ -88,7 +95,7 @@ class BaseConfig:
             checks.folder_name("name", self.name)
         if not isinstance(self.description, str):
             raise checks.wrong("description", self.description, "a text", "Write description='…'.")
-        self._set("tags", checks.texts("tags", self.tags))
+        self._set("tags", checks.tags("tags", self.tags))
         if self.optimization_key is not None:
             checks.metric_name("optimization_key", self.optimization_key)
         if isinstance(self.direction, str):
@@ -97,7 +104,8 @@ class BaseConfig:
 
     def _check_numbers(self) -> None:
         checks.whole_number("retries", self.retries, low=0, example=1)
-        for name, low, example in (("workers", 1, 2), ("seed", 0, 7), ("max_failures", 0, 3)):
+        checks.flag("autolog", self.autolog)
+        for name, low, example in (("workers", 1, 2), ("seed", 0, 7), ("max_failures", 0, 3), ("log_weights", 1, 100)):
             if getattr(self, name) is not None:
                 checks.whole_number(name, getattr(self, name), low, example)
         if self.gpus_per_worker is not None:
@@ -138,7 +146,8 @@ class BaseConfig:
 
     def document(self) -> dict[str, Any]:
         """The config as JSON holds it; objects by their name."""
-        return {option.name: _as_text(getattr(self, option.name)) for option in fields(self)}
+        values = {option.name: _as_text(getattr(self, option.name)) for option in fields(self)}
+        return values | {"mlflow": self.mlflow and without_secrets(self.mlflow)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,19 +67,34 @@ class Close:
     result: dict[str, Any]
 
 
-Work = list[tuple[Fact, float]] | Output | Close
+@dataclass(frozen=True, slots=True)
+class Chore:
+    """Something slow that `do` does; a failure is told of with its `consequence`."""
+
+    consequence: str
+    do: Callable[[], None]
+
+
+Work = list[tuple[Fact, float]] | Output | Chore | Close
 
 
 class Background:
     """Owns the thread and everything that only it touches. The other methods are the driver thread's."""
 
-    def __init__(self, layout: RunLayout, searchspace: dict[str, Any], on_error: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        layout: RunLayout,
+        searchspace: dict[str, Any],
+        on_error: Callable[[str, str], None],
+        view: RunView | None = None,
+    ) -> None:
         """Start the thread.
 
         Args:
             layout: of the run.
             searchspace: as in run.json.
             on_error: called from the thread with (what kind of error, text for a person).
+            view: of a run that is resumed, so far; the thread's from now on.
         """
         self._layout = layout
         self._searchspace = searchspace
@@ -92,7 +107,7 @@ class Background:
         self._is_waited_for = False
         self._n_bytes_in = 0  # written by the driver's thread only
         self._n_bytes_done = 0  # written by ours only
-        self._view = RunView()
+        self._view = RunView() if view is None else view
         self._logs = OutputLogs(layout)
         self._console = ConsoleWriter(layout)
         self._consoles: dict[int, WorkerConsole] = {}
@@ -164,6 +179,8 @@ class Background:
                 if work.is_shown:
                     self._try(_NO_CONSOLE, self._show, work)
                 self._count_done(len(work.data))
+            elif isinstance(work, Chore):
+                self._try(work.consequence, work.do)
             else:
                 self._do_close(work)
                 return False
@@ -243,6 +260,8 @@ class Background:
 
     def _open_tensorboard(self, begin: RunStarted, begin_time: float) -> None:
         self._tensorboard = TensorBoardWriter(self._layout, self._searchspace)
+        for trial in self._view.trials.values():
+            self._tensorboard.recall(trial.hparams, trial.metrics)
         self._tensorboard.add(begin, begin_time)
 
     def _write_result(self, result: dict[str, Any]) -> None:

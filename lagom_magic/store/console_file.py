@@ -40,7 +40,7 @@ class ConsoleWriter:
         if self._descriptor is None:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._descriptor = os.open(self._layout.console, flags, 0o644)
-            self._n_bytes = 0
+            self._n_bytes = os.fstat(self._descriptor).st_size  # of a run that is resumed
         write_all(self._descriptor, data)
         self._n_bytes += len(data)
 

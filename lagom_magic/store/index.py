@@ -1,58 +1,49 @@
-"""The runs that lie in a home folder: what `%lagom runs` lists and `%lagom show` finds."""
+"""The runs that lie in a home folder: what `%lagom runs` lists, `%lagom show` finds and `%lagom search` looks through.
+
+What was read of a run is kept in an SQLite file for the next time, and taken from there only while the run's files are
+those that it was read from. Where there can be no such file, everything is read from the folders.
+"""
 
 from __future__ import annotations
 
 import difflib
-import json
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from lagom_magic.errors import StoreError
-from lagom_magic.events.facts import RunState, TrialState
-from lagom_magic.store.journal import is_being_written, read_view
-from lagom_magic.store.layout import RunLayout, is_run_id
-from lagom_magic.store.summary import result_document
+from lagom_magic.store.entries import RunSummary
+from lagom_magic.store.layout import RunLayout
+from lagom_magic.store.snapshot import Snapshot, cache_files, is_there, run_paths, through_index, with_snapshot
+
+__all__ = ["Listing", "RunSummary", "find_run", "list_runs", "run_dirs", "run_ids", "runs", "settled_runs"]
 
 
 @dataclass(frozen=True, slots=True)
-class RunSummary:
-    """One line of the list of runs.
+class Listing:
+    """What is listed, and why folders are left out.
 
     Attributes:
-        run_id: unique in practice, over all experiments.
-        experiment: the name that groups runs.
-        dir: its folder.
-        kind: hpo, run …
-        state: FAILED also for a run whose driver died.
-        created_at: with its time zone.
-        duration_s: until its end, or until its last event so far.
-        n_done: trials in a final state.
-        n_complete: those that are COMPLETE.
-        metric: name of the metric that counts, when known.
-        best_id: the best trial; None without one.
-        best_val: its metric.
+        runs: the newest first.
+        n_more: how many older ones there are.
+        unreadable: 'experiment/run id' → the reason.
     """
 
-    run_id: str
-    experiment: str
-    dir: Path
-    kind: str
-    state: RunState
-    created_at: datetime
-    duration_s: float
-    n_done: int
-    n_complete: int
-    metric: str | None
-    best_id: int | None
-    best_val: float | None
+    runs: list[RunSummary]
+    n_more: int
+    unreadable: dict[str, str]
 
 
 def run_dirs(home: Path) -> list[Path]:
     """The folders of all runs, newest first."""
-    found = [path.parent for path in home.glob("*/*/run.json") if is_run_id(path.parent.name)]
-    return sorted(found, key=lambda path: (path.name, path.parent.name), reverse=True)
+    return [home / path for path in run_paths(home) if is_there(home, path)]
+
+
+def run_ids(home: Path) -> list[str]:
+    """The ids of all runs, newest first."""
+    return [path.rpartition("/")[2] for path in run_paths(home) if is_there(home, path)]
 
 
 def runs(home: Path, limit: int | None = None) -> list[RunSummary]:
@@ -62,8 +53,46 @@ def runs(home: Path, limit: int | None = None) -> list[RunSummary]:
         home: the folder of all experiments; need not exist.
         limit: at most so many, the newest.
     """
-    summaries = (_summary(path) for path in run_dirs(home)[:limit])
-    return [summary for summary in summaries if summary is not None]
+    return list_runs(home, limit).runs
+
+
+def list_runs(
+    home: Path, limit: int | None = None, experiment: str | None = None, now_s: float | None = None
+) -> Listing:
+    """The same, and what is left out.
+
+    Args:
+        home: as above.
+        limit: as above.
+        experiment: only runs of this one.
+        now_s: seconds since the epoch; None = by the clock.
+    """
+    return with_snapshot(
+        home,
+        lambda snapshot: Listing(snapshot.summaries(snapshot.paths), snapshot.n_more, snapshot.unreadable),
+        limit,
+        experiment,
+        now_s,
+    )
+
+
+def settled_runs(home: Path, paths: Sequence[str], now_s: float | None = None) -> dict[str, RunSummary]:
+    """Lines of the list of those runs that are over, for a server, to which a home may be somebody else's.
+
+    An index that lies in the home is not looked at, only one in the folder of this user's caches.
+
+    Args:
+        home: the folder of all experiments.
+        paths: 'experiment/run id' of runs that are there.
+        now_s: seconds since the epoch; None = by the clock.
+    """
+    snapshot_of = partial(Snapshot, home, time.time() if now_s is None else now_s, list(paths))
+
+    def settled(snapshot: Snapshot) -> dict[str, RunSummary]:
+        summaries = snapshot.summaries([path for path in paths if path in snapshot.kept])
+        return {f"{summary.experiment}/{summary.run_id}": summary for summary in summaries}
+
+    return through_index(cache_files(home), home, run_paths(home), snapshot_of, settled) or {}
 
 
 def find_run(home: Path, text: str) -> Path:
@@ -77,62 +106,38 @@ def find_run(home: Path, text: str) -> Path:
     Raises:
         StoreError: when there is none, or more than one; lists those near.
     """
-    folders = run_dirs(home)
-    exact = [path for path in folders if text in (path.name, f"{path.parent.name}/{path.name}", path.parent.name)]
-    if exact:
-        return exact[0]
+    paths = run_paths(home)
+    exact = (path for path in paths if text in (path, *path.split("/")) and is_there(home, path))
+    if (found := next(exact, None)) is not None:
+        return home / found
     if RunLayout(Path(text)).run_json.is_file():
         return Path(text).absolute()
-    near = [path for path in folders if text and (path.name.startswith(text) or path.name[-4:].startswith(text))]
+    near = runs_that_begin(home, text)
     if len(near) == 1:
         return near[0]
     if near:
-        shown = ", ".join(path.name for path in near[:5])
-        raise StoreError(f"{text!r} begins {len(near)} runs: {shown}{', …' if len(near) > 5 else ''}. Type more of it.")
-    raise StoreError(_not_found(home, text, folders))
+        raise StoreError(ambiguous(text, near))
+    raise StoreError(not_found(home, text))
 
 
-def _not_found(home: Path, text: str, folders: list[Path]) -> str:
+def runs_that_begin(home: Path, text: str) -> list[Path]:
+    """The folders of the runs whose id, or the last four letters of it, begin with a text."""
+    ids = ((path, path.rpartition("/")[2]) for path in run_paths(home) if text)
+    near = (path for path, run_id in ids if run_id.startswith(text) or run_id[-4:].startswith(text))
+    return [home / path for path in near if is_there(home, path)]
+
+
+def ambiguous(text: str, near: Sequence[Path]) -> str:
+    """What to say when a text begins several runs."""
+    shown = ", ".join(path.name for path in near[:5])
+    return f"{text!r} begins {len(near)} runs: {shown}{', …' if len(near) > 5 else ''}. Type more of it."
+
+
+def not_found(home: Path, text: str) -> str:
+    """What to say when a text is no run."""
+    folders = run_dirs(home)
     if not folders:
         return f"There is no run {text!r}: no run lies in {home} yet. LAGOM_HOME names another folder."
     names = list(dict.fromkeys([*(path.parent.name for path in folders), *(path.name for path in folders)]))
     near = difflib.get_close_matches(text, names, n=3, cutoff=0.5) or [path.name for path in folders[:3]]
     return f"There is no run {text!r} in {home}. Near: {', '.join(near)}. `%lagom runs` lists all {len(folders)}."
-
-
-def _summary(run_dir: Path) -> RunSummary | None:
-    layout = RunLayout(run_dir)
-    try:
-        document = _read_json(layout.run_json)
-        result = _result(layout)
-        counts = {TrialState(state): int(n) for state, n in result["counts"].items()}
-        return RunSummary(
-            run_id=run_dir.name,
-            experiment=run_dir.parent.name,
-            dir=run_dir,
-            kind=str(document.get("kind", "")),
-            state=RunState(result["state"]),
-            created_at=datetime.fromisoformat(document["created_at"]),
-            duration_s=float(result["duration_s"]),
-            n_done=sum(n for state, n in counts.items() if state.is_final),
-            n_complete=counts.get(TrialState.COMPLETE, 0),
-            metric=result["metric"],
-            best_id=result["best_id"],
-            best_val=result["best_val"],
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # deleted meanwhile, or not a run of ours
-        return None
-
-
-def _result(layout: RunLayout) -> dict[str, Any]:
-    """result.json, or what it would hold now."""
-    if layout.result.exists() and not is_being_written(layout.root):
-        return _read_json(layout.result)
-    return result_document(read_view(layout.root))
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    value = json.loads(path.read_bytes())
-    if not isinstance(value, dict):
-        raise ValueError(f"{path} holds no JSON object")
-    return value

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from lagom_magic.errors import StoreError
 from lagom_magic.events.facts import (
     Fact,
     RunEnded,
@@ -44,17 +45,25 @@ class JournalWriter:
     """Appends facts; `flush` makes them visible to readers."""
 
     def __init__(self, path: Path, on_error: Callable[[str], None]) -> None:
-        """Create the file and lock it.
+        """Create the file, or open it to go on, and lock it.
+
+        A last line that was not finished is ended: readers skip it, and nothing that was written is taken away.
 
         Raises:
-            OSError: when it cannot be created.
+            StoreError: when another process drives this run.
+            OSError: when it cannot be opened.
         """
         self._path = path
         self._on_error = on_error
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        _lock(self._descriptor, fcntl.LOCK_EX)
-        self._pending = bytearray()
-        self._seq = 0
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        try:
+            if not _lock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                raise StoreError(f"run {path.parent.name} is alive: another process drives it.")
+            self._seq, is_torn = _end_of(self._descriptor)
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+        self._pending = bytearray(b"\n" if is_torn else b"")
         self._is_given_up = False
 
     def append(self, fact: Fact, time: float) -> None:
@@ -144,6 +153,37 @@ def is_being_written(run_dir: Path) -> bool:
         return not _lock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     finally:
         os.close(descriptor)
+
+
+def wait_for_driver(run_dir: Path) -> None:
+    """Wait until no process drives this run; a signal's handler may raise out of it."""
+    try:
+        descriptor = os.open(RunLayout(run_dir).journal, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        _lock(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
+
+
+def _end_of(descriptor: int) -> tuple[int, bool]:
+    """The `seq` of the next line, and whether the last one was not finished."""
+    size = os.fstat(descriptor).st_size
+    if not size:
+        return 0, False
+    with open(os.dup(descriptor), "rb") as file:
+        file.seek(0)
+        lines = file.read().split(b"\n")
+    return max(map(_seq_of, lines), default=-1) + 1, lines[-1] != b""
+
+
+def _seq_of(line: bytes) -> int:
+    """The number of a line, also of one that a newer version wrote; -1 for one that cannot be read."""
+    try:
+        return int(json.loads(line)["seq"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return -1
 
 
 def _lock(descriptor: int, operation: int) -> bool:

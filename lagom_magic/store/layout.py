@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 import re
 import secrets
+import stat
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from lagom_magic.errors import ConfigError, StoreError
+from lagom_magic.spec.secret_urls import without_secrets
 
 #: The version of everything below a run's folder, `run.json["format"]`.
 FORMAT = 1
@@ -41,9 +45,29 @@ class RunLayout:
         return self.root / "source.py"
 
     @property
+    def call(self) -> Path:
+        """What the workers get, kept to resume and repeat the run; see `store.call`."""
+        return self.root / "call"
+
+    @property
+    def notes(self) -> Path:
+        """Tags and a note that people gave the stored run; absent until somebody does."""
+        return self.root / "notes.json"
+
+    @property
     def environment(self) -> Path:
         """Python, platform and installed packages of the driver."""
         return self.root / "environment.txt"
+
+    @property
+    def provenance(self) -> Path:
+        """Notebook, git, hardware, Spark's settings and the data that the run was given; see `store.provenance`."""
+        return self.root / "provenance.json"
+
+    @property
+    def git_diff(self) -> Path:
+        """What was not committed when the run began; absent when nothing was."""
+        return self.root / "git.diff"
 
     @property
     def journal(self) -> Path:
@@ -108,8 +132,18 @@ class RunLayout:
         return self.tensorboard / self.trial_name(trial_id, attempt)
 
 
+def home_url() -> str | None:
+    """$LAGOM_HOME when it is a URL; its credentials must not be shown."""
+    text = os.environ.get("LAGOM_HOME", "").strip()
+    return text if "://" in text else None
+
+
 def default_home() -> Path:
-    """$LAGOM_HOME, else ./lagom_runs."""
+    """$LAGOM_HOME, else ./lagom_runs; of a URL, the working copy on this machine, below $LAGOM_CACHE."""
+    url = home_url()
+    if url is not None:
+        name = hashlib.sha256(without_secrets(url.rstrip("/")).encode()).hexdigest()[:16]
+        return Path(os.environ.get("LAGOM_CACHE") or "~/.cache/lagom").expanduser().absolute() / name
     return Path(os.environ.get("LAGOM_HOME") or "lagom_runs").expanduser().absolute()
 
 
@@ -179,6 +213,22 @@ def write_whole(path: Path | str, data: bytes) -> None:
     except BaseException:
         Path(beside).unlink(missing_ok=True)
         raise
+
+
+def read_file(path: Path, limit_bytes: int) -> bytes:
+    """The beginning of a file; a pipe in its place holds nobody up.
+
+    Raises:
+        OSError: as the file system reports it, and for what is no file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no file", str(path))
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(limit_bytes)
+    finally:
+        os.close(descriptor)
 
 
 def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:

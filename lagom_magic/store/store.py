@@ -11,22 +11,38 @@ import shutil
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lagom_magic.errors import StoreError
-from lagom_magic.events.facts import CHECKPOINTS, Fact, FileStored, RankReady, TrialStarted, WorkerLost
-from lagom_magic.store.background import Background, Close, Output
+from lagom_magic.events.facts import (
+    CHECKPOINTS,
+    Fact,
+    FileStored,
+    Noticed,
+    RankReady,
+    RunEnded,
+    TrialStarted,
+    WorkerLost,
+)
+from lagom_magic.events.fold import fold
+from lagom_magic.events.views import RunView
+from lagom_magic.store.background import Background, Chore, Close, Output
+from lagom_magic.store.call import StoredCall, read_document, write_call, write_changed_source
+from lagom_magic.store.exports import Export, Exports, register
 from lagom_magic.store.files import FileReceiver
-from lagom_magic.store.journal import JournalWriter
+from lagom_magic.store.journal import JournalReader, JournalWriter
 from lagom_magic.store.layout import RunLayout, create_run_dir
-from lagom_magic.store.provenance import write_run_json, write_source
+from lagom_magic.store.provenance import write_provenance, write_run_json, write_source
 from lagom_magic.store.requests import RequestPipe
 
 logger = logging.getLogger("lagom_magic.store")
 
 #: Seconds for the last files when a run is closed.
 _CLOSE_TIMEOUT_S = 60.0
+#: Seconds for provenance.json then; beyond, it may come later.
+_PROVENANCE_TIMEOUT_S = 10.0
 
 
 class RunStore:
@@ -64,16 +80,57 @@ class RunStore:
         except OSError as error:
             raise StoreError(f"Cannot begin the run folder {layout.root}: {error}.") from error
 
-    def __init__(self, layout: RunLayout, searchspace: dict[str, Any], on_error: Callable[[str], None]) -> None:
+    @classmethod
+    def resume(cls, run_dir: Path, source: str, n_facts: int, on_error: Callable[[str], None]) -> RunStore:
+        """Go on with a run that has ended, or whose driver died. What it has stays.
+
+        Args:
+            run_dir: its folder.
+            source: of the function as it is now; kept beside the first one where it differs.
+            n_facts: how many its journal had when it was read.
+            on_error: as in `create`.
+
+        Raises:
+            StoreError: when it is alive, has gone on since it was read, or its folder cannot be written.
+        """
+        layout = RunLayout(run_dir)
+        try:
+            store = cls(layout, read_document(layout).get("searchspace") or {}, on_error, n_facts)
+            layout.result.unlink(missing_ok=True)
+            write_changed_source(layout, source)
+        except OSError as error:
+            raise StoreError(f"Cannot go on in the run folder {layout.root}: {error}.") from error
+        return store
+
+    def __init__(
+        self,
+        layout: RunLayout,
+        searchspace: dict[str, Any],
+        on_error: Callable[[str], None],
+        n_facts: int = 0,
+    ) -> None:
         self.layout = layout
         self.run_id = layout.root.name
         self._tell = _OnceEach(on_error)
         self._journal = JournalWriter(layout.journal, lambda text: self._tell("disk", text))
-        self._background = Background(layout, searchspace, self._tell)
+        view = RunView()
+        lines = JournalReader(layout.root).read_new()  # nobody else can write it now
+        if len(lines) != n_facts:
+            self._journal.close()
+            raise StoreError(f"run {self.run_id} went on elsewhere meanwhile. Try again.")
+        for line in lines:
+            fold(view, line.fact, line.time)
+        #: What the journal of a run that is resumed has already.
+        self.past = tuple(line.fact for line in lines)
+        self._background = Background(layout, searchspace, self._tell, view)
         self._files = FileReceiver(layout)
         #: Where other processes ask for something; None where the file system has no named pipes.
         self.requests = self._open_requests()
         self._facts: list[tuple[Fact, float]] = []
+        self._exports = Exports()
+        for fact in self.past:
+            self._register(self._exports.add(fact, is_past=True))
+        self._provenance: threading.Thread | None = None
         self._is_closed = False
 
     def _open_requests(self) -> RequestPipe | None:
@@ -82,6 +139,21 @@ class RunStore:
         except OSError as error:
             self._tell("requests", f"no other process can stop or steer this run, for it has no pipe: {error}")
             return None
+
+    def keep_provenance(self, notebook_dir: Path, gather: Callable[[], Mapping[str, Any]]) -> None:
+        """Write provenance.json, on a thread of its own, for git and Spark may take long; see `write_provenance`."""
+        self._provenance = threading.Thread(
+            target=self._write_provenance, args=(notebook_dir, gather), name="lagom-provenance", daemon=True
+        )
+        self._provenance.start()
+
+    def _write_provenance(self, notebook_dir: Path, gather: Callable[[], Mapping[str, Any]]) -> None:
+        try:
+            write_provenance(self.layout, notebook_dir, gather)
+        except Exception as error:  # the thread's outer edge: the run itself goes on
+            logger.debug("provenance.json is not written", exc_info=True)
+            if not self._is_closed:
+                self._tell("provenance", f"provenance.json is not written: {type(error).__name__}: {error}")
 
     @property
     def on_uncongested(self) -> Callable[[], None]:
@@ -101,6 +173,18 @@ class RunStore:
     def on_written(self, call: Callable[[], None]) -> None:
         self._background.on_written = call
 
+    def keep_call(self, call: StoredCall) -> None:
+        """Keep what the run calls, so that it can be resumed and repeated without its notebook."""
+        try:
+            if not write_call(self.layout, call):
+                self._tell(
+                    "call",
+                    f"the function carries {len(call.payload) / 1e6:,.0f} MB, which the run's folder does not keep: to "
+                    f"resume it, run the function's cell with --resume {self.run_id}.",
+                )
+        except OSError as error:
+            self._tell("disk", f"the function is not kept, so only its cell can resume the run: {error}")
+
     def record(self, fact: Fact, time: float) -> None:
         """Append a fact to the journal; readers see it after `flush`.
 
@@ -108,12 +192,23 @@ class RunStore:
             fact: what happened.
             time: seconds since the epoch.
         """
-        self._journal.append(fact, time)
-        self._facts.append((fact, time))
+        if isinstance(fact, RunEnded) and (text := self._exports.missing()):
+            self._append(Noticed(text), time)
+        self._append(fact, time)
+        self._register(self._exports.add(fact))
         if isinstance(fact, (TrialStarted, RankReady)):
             self._files.start(fact.worker_id, fact.trial_id, fact.attempt)
         elif isinstance(fact, WorkerLost):
             self._files.abandon(fact.worker_id)
+
+    def _register(self, exports: list[Export]) -> None:
+        for export in exports:
+            make = partial(register, self.layout, export)
+            self._background.put(Chore(f"{export.fact.name} is not in the model registry", make))
+
+    def _append(self, fact: Fact, time: float) -> None:
+        self._journal.append(fact, time)
+        self._facts.append((fact, time))
 
     def flush(self) -> None:
         """Make what was recorded visible."""
@@ -190,6 +285,8 @@ class RunStore:
         """
         if self._is_closed:
             return
+        if self._provenance is not None:
+            self._provenance.join(_PROVENANCE_TIMEOUT_S)
         self._is_closed = True
         if self.requests is not None:
             self.requests.close()

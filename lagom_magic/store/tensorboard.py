@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from lagom_magic.events.facts import (
@@ -24,6 +25,7 @@ from lagom_magic.events.facts import (
     TrialStarted,
     TrialState,
 )
+from lagom_magic.events.views import RunView
 from lagom_magic.store.event_records import RecordEncoder
 from lagom_magic.store.layout import RunLayout, write_all, write_whole
 from lagom_magic.store.received import OWN_SUFFIX
@@ -88,6 +90,11 @@ class TensorBoardWriter:
                 self._close((fact.trial_id, fact.attempt - 1), TrialState.FAILED, time)
             case RunStarted():
                 self._started_at, self._metric = time, fact.metric
+
+    def recall(self, hparams: HParams, metrics: Metrics) -> None:
+        """Know of a trial whose files are there already, so that it has its columns among the others."""
+        self._hparams.update(hparams)
+        self._metric_names.update(dict.fromkeys(metrics))
 
     def flush(self) -> None:
         """Write what waits, so that TensorBoard sees the running trials.
@@ -176,8 +183,49 @@ class TensorBoardWriter:
         data = self._encoder.file_start(self._started_at)
         data += self._encoder.experiment(self._hparams, names, self._started_at)
         self._root.mkdir(exist_ok=True)
-        write_whole(self._root / self._file_name.format(int(self._started_at)), data)
+        path = self._root / self._file_name.format(int(self._started_at))
+        write_whole(path, data)
+        for earlier in self._root.glob(f"events.out.tfevents.*{OWN_SUFFIX}"):
+            if earlier != path:  # of the run before it was resumed; TensorBoard shows the first that it finds
+                earlier.unlink()
         self._n_configured = len(names)
+
+
+def write_common_columns(folder: Path, runs: Iterable[tuple[Mapping[str, Mapping[str, Any]], RunView]]) -> None:
+    """Write the columns of the HParams tab for several runs together, of which TensorBoard would take the first one's.
+
+    Args:
+        folder: the logdir that has a folder for each run.
+        runs: search space, as in run.json, and view of each.
+
+    Raises:
+        OSError: as the file system reports it.
+        ImportError: when tensorboard or google-crc32c is missing.
+    """
+    entries: dict[str, list[Mapping[str, Any]]] = {}
+    hparams: HParams = {}
+    metrics: dict[str, None] = {}
+    for searched, view in runs:
+        for name, entry in searched.items():
+            entries.setdefault(name, []).append(entry)
+        metrics.update(dict.fromkeys([view.metric_name] if view.metric_name else []) | view.metric_names)
+        for trial in view.trials.values():
+            hparams.update(trial.hparams)
+    space = {name: merged for name, same in entries.items() if (merged := _merged(same)) is not None}
+    encoder = _Encoder(space)
+    data = encoder.file_start(0.0) + encoder.experiment(hparams, metrics, 0.0)
+    write_whole(folder / f"events.out.tfevents.0000000000.columns{OWN_SUFFIX}", data)
+
+
+def _merged(entries: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """What spans the domains of one hyperparameter in several runs; None when they are of different kinds."""
+    choices = [entry.get("choices") for entry in entries]
+    if all(choices):
+        distinct = {repr(choice): choice for those in choices for choice in those or ()}
+        return {"choices": list(distinct.values())}
+    if any(choices):
+        return None
+    return {"low": min(entry["low"] for entry in entries), "high": max(entry["high"] for entry in entries)}
 
 
 class _Encoder:

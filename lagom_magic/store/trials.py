@@ -95,5 +95,6 @@ def _trial_document(trial: TrialView, ended: TrialEnded) -> dict[str, Any]:
         "error": error and {"kind": error.kind, "message": error.message, "traceback": error.traceback},
         "warnings": ended.warnings,
         "values": ended.values,
+        "params": ended.params,
         "files": ended.files,
     }

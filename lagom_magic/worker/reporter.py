@@ -57,18 +57,28 @@ class Reporter:
             raise RuntimeError(
                 "reporter.broadcast was called in a child process; call it in the one that runs the training function."
             )
-        metrics = self._metrics_of(metric)
-        self._last_step = step = self._step_of(step)
-        self._control.send(
-            {
-                "type": "metric_reported",
-                "trial_id": self._trial_id,
-                "attempt": self._attempt,
-                "worker_id": self._worker_id,
-                "step": step,
-                "metrics": {name: number_to_json(value) for name, value in metrics.items()},
-            }
-        )
+        self._send(self._metrics_of(metric), self._step_of(step))
+
+    def broadcast_logged(self, metrics: Metrics, step: int | None = None) -> None:
+        """As `broadcast`, of what a library has logged by itself."""
+        self._send(metrics, self._step_of(step), is_automatic=True)
+
+    @property
+    def last_step(self) -> int | None:
+        """Of the last report; None before the first."""
+        return self._last_step
+
+    def _send(self, metrics: Metrics, step: int, *, is_automatic: bool = False) -> None:
+        self._last_step = step
+        report = {
+            "type": "metric_reported",
+            "trial_id": self._trial_id,
+            "attempt": self._attempt,
+            "worker_id": self._worker_id,
+            "step": step,
+            "metrics": {name: number_to_json(value) for name, value in metrics.items()},
+        }
+        self._control.send({**report, "is_automatic": True} if is_automatic else report)
         while (message := self._control.poll()) is not None:
             self._obey(message)
         if self._ordered is not None:

@@ -9,9 +9,11 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from lagom_magic.events.facts import Metrics
+from lagom_magic.worker.arrays import as_array, as_pixels, save_array, save_pixels
 from lagom_magic.worker.numbers import as_number
 
 _MAX_REPR_CHARACTERS = 10_000
@@ -66,7 +68,7 @@ def normalise(
                 result.metrics[key] = number
             else:
                 n_metrics_dropped += 1
-        elif not keeps_files or (not keeps_models and _model_saver(value) is not None):
+        elif not keeps_files or (not keeps_models and model_saver(value) is not None):
             continue
         elif not _keep_file(result, key, value, artifacts_dir):
             if len(result.values) < _MAX_VALUES:
@@ -87,7 +89,7 @@ def normalise(
 
 def _name_of(value: Any) -> str:
     """The key of something returned alone."""
-    if _model_saver(value) is not None:
+    if model_saver(value) is not None:
         return "model"
     return "figure" if _image_saver(value) is not None else "value"
 
@@ -96,9 +98,9 @@ def _keep_file(result: Result, key: str, value: Any, artifacts_dir: str) -> bool
     """Puts a path, figure, image or model under `artifacts/`; False when it is none or that failed."""
     if isinstance(value, (str, os.PathLike)):
         return _keep_path(result, key, os.fspath(value), artifacts_dir)
-    saver = _model_saver(value) or _image_saver(value)
+    saver = model_saver(value) or _image_saver(value)
     if saver is None:
-        return False
+        return _keep_array(result, key, value, artifacts_dir)
     suffix, save = saver
     try:
         os.makedirs(artifacts_dir, exist_ok=True)
@@ -107,6 +109,36 @@ def _keep_file(result: Result, key: str, value: Any, artifacts_dir: str) -> bool
         result.warnings.append(f"{key!r} could not be saved ({_brief(error)}); its repr was kept.")
         return False
     return True
+
+
+def _keep_array(result: Result, key: str, value: Any, artifacts_dir: str) -> bool:
+    """Puts an array or tensor under `artifacts/`, and a PNG beside it when it can be an image."""
+    try:
+        found = as_array(value)
+        if found is None:
+            return False
+        array, is_tensor = found
+        os.makedirs(artifacts_dir, exist_ok=True)
+        _save_whole(partial(save_array, array), _free_name(artifacts_dir, _file_name(key) + ".npy"))
+    except Exception as error:  # a foreign library, a full disk: the numbers count more
+        result.warnings.append(f"{key!r} could not be saved ({_brief(error)}); its repr was kept.")
+        return False
+    try:
+        pixels = as_pixels(array, colours_first=is_tensor)
+        if pixels is not None:
+            _save_whole(partial(save_pixels, pixels), _free_name(artifacts_dir, _file_name(key) + ".png"))
+    except Exception as error:
+        result.warnings.append(f"{key!r} is kept as an array, but not as an image ({_brief(error)}).")
+    return True
+
+
+def _save_whole(save: Callable[[str], Any], path: str) -> None:
+    try:
+        save(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(path)  # half a file
+        raise
 
 
 def _keep_path(result: Result, key: str, path: Any, artifacts_dir: str) -> bool:
@@ -161,7 +193,7 @@ def _keep_repr(result: Result, key: str, value: Any) -> None:
         text = f"{text[:_MAX_REPR_CHARACTERS]}… ({len(text):,} characters)"
     result.values[key] = text
     result.warnings.append(
-        f"{key!r} is a {type(value).__name__}, neither number, file, figure, image nor model; its repr was kept."
+        f"{key!r} is a {type(value).__name__}, neither number, file, figure, image, array nor model; its repr was kept."
     )
 
 
@@ -179,8 +211,8 @@ def _image_saver(value: Any) -> tuple[str, Callable[[str], Any]] | None:
     return None
 
 
-def _model_saver(value: Any) -> tuple[str, Callable[[str], Any]] | None:
-    """File suffix and function for a torch, Keras, scikit-learn or XGBoost model."""
+def model_saver(value: Any) -> tuple[str, Callable[[str], Any]] | None:
+    """File suffix and function for a torch, Keras, scikit-learn, XGBoost or LightGBM model; also of `exports.py`."""
     if _is_instance(value, "torch.nn", "Module"):
         torch = sys.modules["torch"]
         return ".pt", lambda path: torch.save(value.state_dict(), path)
@@ -188,6 +220,8 @@ def _model_saver(value: Any) -> tuple[str, Callable[[str], Any]] | None:
         return ".keras", value.save
     if _is_instance(value, "xgboost", "Booster"):
         return ".ubj", value.save_model
+    if _is_instance(value, "lightgbm", "Booster"):
+        return ".lgb", value.save_model
     if _is_instance(value, "sklearn.base", "BaseEstimator"):
         return ".pkl", lambda path: _pickle(value, path)
     return None

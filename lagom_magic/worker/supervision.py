@@ -249,6 +249,7 @@ class Supervisor:
         )
         self._running.watch()
         own = {"metric": self._settings["metric"], "is_last": self._is_for_one_trial, "address": self._own_address()}
+        own |= {"autolog": self._settings["autolog"], "log_weights": self._settings["log_weights"]}
         if message["checkpoint"] is None:
             child.send({**message, **own, "checkpoint_path": None})
         else:
@@ -291,7 +292,7 @@ class Supervisor:
         match message["type"]:
             case "metric_reported":
                 self._send(message, at_once=self._settings["reports_at_once"] and not is_followed)
-            case "rank_ready":
+            case "rank_ready" | "model_exported" | "files_used":
                 self._send(message)
             case "checkpoint_saved":
                 if self._uploader is not None:

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,13 +21,18 @@ from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from lagom_magic.errors import TrialPruned, TrialStopped
-from lagom_magic.events.facts import TrialEnded, TrialError, TrialState, to_record
+from lagom_magic.events.facts import FilesUsed, TrialEnded, TrialError, TrialState, to_record
 from lagom_magic.worker import failure
+from lagom_magic.worker.autolog import autolog
+from lagom_magic.worker.autolog.record import Record
 from lagom_magic.worker.checkpoints import Checkpoints
 from lagom_magic.worker.control import Control
 from lagom_magic.worker.distribution.base import Distribution
+from lagom_magic.worker.exports import EXPORTS_EVENT, TrialExports
 from lagom_magic.worker.import_hooks import AfterImport
 from lagom_magic.worker.leftovers import leftovers
+from lagom_magic.worker.native_readers import NativeReaders
+from lagom_magic.worker.opened_files import OpenedFiles
 from lagom_magic.worker.payload import Payload
 from lagom_magic.worker.processes import die_with_parent
 from lagom_magic.worker.reporter import Reporter
@@ -60,10 +66,12 @@ class TrialProcess:
         self._notebook_python: str = begin["notebook_python"]
         self._scratch: str = begin["scratch"]
         self._workdir = Workdir(begin["workdir"], self._notebook_dir, begin["user_code"])
+        self._opened = OpenedFiles(self._workdir, begin["user_code"], self._scratch)
         self._streams = Streams()
         self._seeds = Seeds()
         self._pid = os.getpid()
         self._reporter: Reporter | None = None
+        self._exports: TrialExports | None = None
         self._is_in_call = False
         self._is_terminated = False
         if not is_fork:
@@ -74,6 +82,7 @@ class TrialProcess:
         self._distribution_settings: dict[str, Any] | None = begin.get("distribution")
         self._distribution: Distribution | None = None
         self._ablation: Ablation | None = None
+        self._record: Record | None = None
         self._has_saved_model = False
         # A framework may have to be set up before anything of the user's is imported.
         self._payload = self._load() if self._distribution_settings is None else None
@@ -87,8 +96,11 @@ class TrialProcess:
         os.chdir(self._workdir.path)
         guard = WriteGuard(self._workdir)
         guard.install()
-        AfterImport({**self._seeds.actions(), "lagom_magic.tensorboard": self._listen}).install()
+        self._opened.install()
+        listening = {"lagom_magic.tensorboard": self._listen, "lagom_magic.model": self._lend_exports}
+        AfterImport({**self._seeds.actions(), **listening}).install()
         AfterImport(guard.actions()).install()
+        AfterImport(NativeReaders(self._opened.note_read).actions()).install()
 
     def _load(self) -> Payload | TrialError:
         try:
@@ -113,11 +125,13 @@ class TrialProcess:
         os.environ[TRIAL_DIR_VARIABLE] = folder.path
         self._is_terminated = False
         self._seeds.plant(start["seed"], is_fork=self._is_fork)
+        self._opened.begin()
         begun = time.perf_counter()
         outcome = self._outcome(start, folder)
         duration_s = time.perf_counter() - begun
-        self._reporter = None
+        self._reporter = self._exports = None
         outcome |= self._ablated(outcome.get("warnings", ()))
+        outcome |= self._logged(outcome.get("warnings", ()))
         if self._distribution is not None:
             outcome["warnings"] = (*self._distribution.warnings, *outcome.get("warnings", ()))
         try:
@@ -127,6 +141,7 @@ class TrialProcess:
             files, warning = [], f"files of this trial were lost on host {self._host}: {error}"
         if warning:
             outcome["warnings"] = (*outcome.get("warnings", ()), warning)
+        self._tell_files_used(start)
         return TrialEnded(
             start["trial_id"],
             start["attempt"],
@@ -154,8 +169,12 @@ class TrialProcess:
         reporter = self._reporter = Reporter(
             self._control, start["trial_id"], start["attempt"], self._worker_id, metric_name, self._streams.flush
         )
+        self._exports = TrialExports(
+            self._control, folder, start["trial_id"], start["attempt"], self._worker_id, start["rank"]
+        )
         try:
-            returned = self._call(self._payload, start, reporter, folder)
+            with self._logging(self._payload, start, reporter):
+                returned = self._call(self._payload, start, reporter, folder)
             result = normalise(
                 returned,
                 metric_name,
@@ -192,6 +211,22 @@ class TrialProcess:
             return {"changes": ablation.changes, "warnings": (*warnings, text)}
         finally:
             ablation.close()
+
+    def _logging(self, payload: Payload, start: dict[str, Any], reporter: Reporter) -> AbstractContextManager[None]:
+        if not start["autolog"] and start["log_weights"] is None:
+            return nullcontext()
+        self._record = Record(reporter, reports="reporter" not in payload.wants)
+        return autolog.applied(
+            self._record,
+            payload.train_fn,
+            logs_libraries=start["autolog"],
+            log_weights=start["log_weights"] if start["rank"] == 0 else None,
+        )
+
+    def _logged(self, warnings: tuple[str, ...]) -> dict[str, Any]:
+        """What libraries have told of themselves, as fields of `TrialEnded`; forgets it."""
+        record, self._record = self._record, None
+        return {} if record is None else {"params": record.params, "warnings": (*warnings, *record.warnings)}
 
     def _meet_others(self, start: dict[str, Any], settings: dict[str, Any]) -> Distribution:
         """Becomes one rank of a training, when all others are ready too.
@@ -274,6 +309,11 @@ class TrialProcess:
         about = {"trial_id": start["trial_id"], "attempt": start["attempt"]}
         self._control.send({"type": "checkpoint_saved", **about, "path": f"checkpoint/{name}"})
 
+    def _tell_files_used(self, start: dict[str, Any]) -> None:
+        used = self._opened.end()
+        if used is not None and start["rank"] == 0 and os.getpid() == self._pid:
+            self._control.send(to_record(FilesUsed(start["trial_id"], start["attempt"], self._worker_id, **used)))
+
     def _tidy_up(self) -> str:
         """Makes ready for the next trial; why this process cannot take it, or ''."""
         try:
@@ -294,6 +334,14 @@ class TrialProcess:
     def _on_audit(self, event: str, _: tuple[Any, ...]) -> None:
         if event == LOGDIR_EVENT and self._reporter is not None and os.getpid() == self._pid:
             self._control.send({"type": "logdir_used"})
+
+    def _lend_exports(self, _: ModuleType) -> None:
+        """From now on `model.export` finds what keeps a trial's models; only one process in many has a use for it."""
+        sys.addaudithook(self._on_export)
+
+    def _on_export(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event == EXPORTS_EVENT and self._exports is not None:
+            arguments[0].append(self._exports)
 
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._pid:  # a child of the user's that inherited this handler

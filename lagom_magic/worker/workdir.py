@@ -15,6 +15,8 @@ from collections.abc import Iterator
 
 #: Below a worker's folder of user code: what `--files` named; `cluster` packs it there.
 FILES_FOLDER = "__files__"
+#: Beside it: {entry of that folder: the path that it had}, as JSON.
+FILES_ORIGINS = "__files__.json"
 #: Not linked: Python would write its caches through the link.
 _UNLINKED = frozenset({"__pycache__"})
 #: A folder's time stamp has the kernel's tick as its grain; a change within it may not show.

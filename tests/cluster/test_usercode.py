@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 import zipfile
 from collections.abc import Callable
@@ -95,6 +96,8 @@ def test_files_lie_apart_under_their_own_names(tmp_path: Path) -> None:
     (tmp_path / "data" / "deep" / "a.csv").write_bytes(b"\0\1")
     (tmp_path / "b.json").write_text("{}")
     found = packed(tmp_path, files=["data", "b.json"])
+    origins = {"data": str(tmp_path / "data"), "b.json": str(tmp_path / "b.json")}
+    assert json.loads(found.pop("__files__.json")) == origins
     assert found == {"__files__/data/deep/a.csv": b"\0\1", "__files__/b.json": b"{}"}
 
 

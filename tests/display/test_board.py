@@ -20,15 +20,17 @@ from typing import Any
 
 import psutil
 import pytest
-from store_runs import SPACE, begun, hparams
+from store_runs import SPACE, begun, hparams, run_started
 
 from lagom_magic.display import board as module
-from lagom_magic.display.board import MIME_TYPE, Board, board_bundle, open_board, stop_board
+from lagom_magic.display.board import MIME_TYPE, Board, board_bundle, open_board, open_common_board, stop_board
 from lagom_magic.errors import LagomError
 from lagom_magic.events.facts import MetricReported, TrialEnded, TrialStarted, TrialState
+from lagom_magic.spec.space import Int, Searchspace
 from lagom_magic.spec.space_json import space_to_json
 from lagom_magic.store.event_records import RecordEncoder
 from lagom_magic.store.layout import RunLayout
+from lagom_magic.store.store import RunStore
 from lagom_magic.store.tensorboard import TensorBoardWriter
 
 WAIT_S = 30.0
@@ -48,6 +50,14 @@ def run_dir(tmp_path: Path) -> Iterator[Path]:
 def get(board: Board, route: str, **query: str) -> Any:
     address = f"{board.url}{route}?{urllib.parse.urlencode(query)}"
     with urllib.request.urlopen(address, timeout=WAIT_S) as reply:
+        return json.load(reply)
+
+
+def post(board: Board, route: str, body: dict[str, Any]) -> Any:
+    request = urllib.request.Request(
+        f"{board.url}{route}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=WAIT_S) as reply:
         return json.load(reply)
 
 
@@ -334,3 +344,30 @@ def test_a_cell_gets_a_link_for_every_front_end(run_dir: Path, monkeypatch: pyte
     assert f"/user/me/proxy/{board.port}/" in bundle["text/plain"]
     monkeypatch.setenv("TENSORBOARD_PROXY_URL", "https://hub/user/me/proxy/%PORT%/")
     assert f'href="https://hub/user/me/proxy/{board.port}/"' in board_bundle(board)["text/html"]
+
+
+def test_several_runs_have_one_with_the_columns_of_all(tmp_path: Path) -> None:
+    folders = []
+    for name, space, hparam in (("digits", SPACE, "lr"), ("wine", Searchspace(depth=Int(1, 9)), "depth")):
+        document = {"kind": "hpo", "searchspace": space_to_json(space)}
+        store = RunStore.create(tmp_path, name, document, "", pytest.fail)
+        store.record(run_started(run_id=store.run_id, experiment=name, metric="accuracy"), NOW)
+        for trial_id in range(2):
+            store.record(TrialStarted(trial_id, 1, 1, {hparam: trial_id + 1}), NOW)
+            metrics = {"accuracy": 0.5, f"loss_{name}": 1.0}
+            store.record(TrialEnded(trial_id, 1, 1, TrialState.COMPLETE, metrics, 0.5), NOW)
+        store.close()
+        folders.append(store.layout.root)
+    board = open_common_board(folders)
+    links = Path(get(board, "data/environment")["data_location"])
+    try:
+        names = {f"{folder.parent.name}-{folder.name}" for folder in folders}
+        runs = until(lambda: found if len(found := get(board, "data/runs")) >= 4 else None)
+        assert {run.partition("/")[0] for run in runs} - {"."} == names
+        experiment = post(board, "data/plugin/hparams/experiment", {"experimentName": "", "includeMetrics": True})
+        assert {info["name"] for info in experiment["hparamInfos"]} == {"lr", "activation", "depth"}
+        tags = {info["name"]["tag"] for info in experiment["metricInfos"]}
+        assert tags >= {"accuracy", "loss_digits", "loss_wine"}
+    finally:
+        assert stop_board(*folders)
+    assert not links.exists()

@@ -35,11 +35,11 @@ def test_a_factory_or_a_module_takes_the_weights(path: Path, model: Any) -> None
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (lambda: Net(4), r"not those of this Net\. Give .* these too: load_model\(lambda: Net\(width=64\)\)"),
+        (lambda: Net(4), r"not those of this Net\. Give .* these too: model=lambda: Net\(width=64\)"),
         (nn.Linear(2, 2), "not those of this Linear"),
         (
             Net,
-            r"calls Net without arguments, .* missing a required argument: 'width'\. .*load_model\(lambda: Net\(…\)\)",
+            r"Net is called without arguments, .* missing a required argument: 'width'\. .*model=lambda: Net\(…\)",
         ),
         (3, "takes a class, a factory or a torch module, not 3"),
         (dict, "this one made {}"),

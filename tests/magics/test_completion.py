@@ -6,7 +6,6 @@ from IPython.core.completer import provisionalcompleter
 from magic_shell import Notebook, store_run
 
 from lagom_magic.magics.completion import complete
-from lagom_magic.magics.options import LATER
 from lagom_magic.spec.space import Float, Searchspace
 
 
@@ -36,12 +35,13 @@ def words(line: str) -> list[str] | None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("%lagom s", ["status", "show", "stop", "spark"]),
+        ("%lagom s", ["status", "show", "search", "stop", "spark"]),
         ("%%lagom ", ["hpo", "ablate", "train", "run"]),
         ("%%lagom hpo --tr", ["--trials", "--train-set", "--trial-timeout"]),
         ("%%lagom hpo --trials 3 --tr", ["--train-set", "--trial-timeout"]),
         ("%%lagom hpo --tag a --ta", ["--tag"]),
-        ("%%lagom hpo --maximize acc --m", ["--model", "--module", "--max-failures"]),
+        ("%%lagom hpo --maximize acc --m", ["--model", "--module", "--max-failures", "--mlflow"]),
+        ("%%lagom hpo --mlflow --tri", ["--trials", "--trial-timeout"]),
         ("%%lagom hpo --sampler g", ["grid", "gp", "gridsearch"]),
         ("%%lagom hpo --optimizer t", ["tpe"]),
         ("%%lagom hpo --pruner ", ["median", "none", "asha", "hyperband"]),
@@ -51,7 +51,12 @@ def words(line: str) -> list[str] | None:
         ("%%lagom hpo --model ", ["Net", "train"]),
         ("%%lagom hpo --hparams ", ["earlier", "small"]),
         ("%%lagom hpo --trials ", []),
-        ("%lagom show ", ["20261122-093000-k3f7"]),
+        ("%lagom show ", ["20261122-093000-k3f7", "--html"]),
+        ("%lagom tag ", ["20261122-093000-k3f7", "--remove", "--note"]),
+        ("%lagom tag k3f7 ", ["--remove", "--note"]),
+        ("%lagom compare k3f7 20", ["20261122-093000-k3f7"]),
+        ("%lagom delete a b 2", ["20261122-093000-k3f7"]),
+        ("%lagom runs --state ", ["starting", "running", "complete", "stopped", "failed"]),
         ("%lagom stop ", ["20261122-093000-k3f7", "--now"]),
         ("%lagom stop --now ", ["20261122-093000-k3f7"]),
         ("%lagom stop k3f7 ", ["--now"]),
@@ -59,7 +64,7 @@ def words(line: str) -> list[str] | None:
         ("%lagom prune 7 ", ["20261122-093000-k3f7"]),
         ("%lagom retry 7 20", ["20261122-093000-k3f7"]),
         ("%lagom config u", ["ui="]),
-        ("%lagom runs ", ["--all"]),
+        ("%lagom runs ", ["--state", "--name", "--all"]),
     ],
 )
 def test_what_can_follow_is_offered(line: str, expected: list[str]) -> None:
@@ -69,11 +74,6 @@ def test_what_can_follow_is_offered(line: str, expected: list[str]) -> None:
 @pytest.mark.parametrize("line", ["x = 1", "%lagomx ", "%%lagom hpo --files da", "%%lagom hpo --fn earlier.hp"])
 def test_other_lines_paths_and_attributes_are_left_to_ipython(line: str) -> None:
     assert words(line) is None
-
-
-def test_verbs_and_options_of_later_versions_are_not_offered() -> None:
-    assert not set(LATER) & set(words("%lagom ") or ())
-    assert "--resume" not in (words("%%lagom hpo --") or ())
 
 
 def offered(notebook: Notebook, cell: str, cursor: int | None = None) -> list[str]:

@@ -1,3 +1,4 @@
+import json
 import re
 
 import pytest
@@ -5,7 +6,9 @@ from magic_shell import LiveStandIn, Notebook, store_run
 
 from lagom_magic.cluster.references import cell_sources
 from lagom_magic.errors import RunFailed, RunStopped
+from lagom_magic.resuming import RepeatedCall
 from lagom_magic.run import Run
+from lagom_magic.search.base import Suggestion
 from lagom_magic.spec.config import BaseConfig, OptimizationConfig
 from lagom_magic.spec.space import Float, Searchspace
 
@@ -207,14 +210,24 @@ def test_lagom_alone_lists_the_verbs_of_this_version(notebook: Notebook, capsys:
         "ablate",
         "train",
         "run",
+        "resume",
+        "rerun",
         "status",
         "runs",
         "show",
+        "search",
+        "tag",
+        "compare",
+        "delete",
+        "attach",
         "stop",
         "prune",
         "retry",
         "best",
         "board",
+        "mlflow",
+        "models",
+        "lineage",
         "spark",
         "config",
     ]
@@ -230,10 +243,82 @@ def test_help_shows_options_and_examples_and_runs_nothing(
     assert "--trials N" in shown
     assert "examples:\n  %%lagom hpo --trials 30 --workers 4 --pruner asha --maximize accuracy" in shown
     assert "  Ordinal([16, 32, 64])          one of several values that have an order\n" in shown
-    assert "--resume" not in shown
+    assert "--resume RUN" in shown
     assert "x" not in notebook.shell.user_ns
 
 
 def test_a_question_mark_shows_the_magics_own_help(notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
     notebook.run("%%lagom?")
     assert "Turn the function of a cell into an experiment on Spark." in capsys.readouterr().out
+
+
+def stored_search(notebook: Notebook) -> Run:
+    """A run with a config, as a launch leaves it."""
+    run = store_run()
+    config = OptimizationConfig(
+        num_trials=40, optimizer="tpe", pruner="asha", seed=3, optimization_key="accuracy", workers=2, tags=["pii"]
+    )
+    document = {**run.config, "config": config.document(), "searchspace": {}, "train_fn": "train"}
+    (run.dir / "run.json").write_text(json.dumps(document))
+    return run
+
+
+def test_resume_goes_on_with_the_options_that_the_run_had(notebook: Notebook) -> None:
+    run = stored_search(notebook)
+    launch = notebook.launched(f"%lagom resume {run.id} --trials 50")
+    config = launch.config
+    assert isinstance(config, OptimizationConfig)
+    assert (config.num_trials, config.optimizer, config.pruner, config.seed) == (50, "tpe", "asha", 3)
+    assert (config.metric, config.workers, config.tags) == ("accuracy", 2, ("pii",))
+    assert launch.resumed == run
+    assert launch.train_fn == RepeatedCall(run)
+
+
+@pytest.mark.parametrize("verb", ["resume", "rerun"])
+def test_resume_and_rerun_without_a_name_mean_the_last_run(notebook: Notebook, verb: str) -> None:
+    run = stored_search(notebook)
+    launch = notebook.launched(f"%lagom {verb}")
+    assert (launch.train_fn, launch.resumed) == (RepeatedCall(run), run if verb == "resume" else None)
+
+
+def test_rerun_of_a_trial_is_one_call_with_what_it_had(notebook: Notebook) -> None:
+    run = stored_search(notebook)
+    launch = notebook.launched(f"%lagom rerun {run.id} --trial 0")
+    assert launch.train_fn == RepeatedCall(run, 0, Suggestion({"lr": 0.25}, None, 0))
+    assert type(launch.config) is BaseConfig
+    assert (launch.config.metric, launch.config.seed, launch.config.workers) == ("accuracy", 0, 1)
+
+
+def test_a_cell_that_resumes_takes_over_what_its_line_does_not_say(notebook: Notebook) -> None:
+    run = stored_search(notebook)
+    launch = notebook.launched(f"%%lagom hpo --resume {run.id} --trials 60 --minimize loss" + TRAIN)
+    config = launch.config
+    assert isinstance(config, OptimizationConfig)
+    assert (config.num_trials, config.optimizer, config.seed) == (60, "tpe", 3)
+    assert (config.metric, config.direction) == ("loss", "min")
+    assert launch.resumed == run
+    assert launch.train_fn is notebook["train"]
+
+
+def test_a_run_that_was_searched_by_an_object_needs_one_again(notebook: Notebook) -> None:
+    run = stored_search(notebook)
+    document = run.config
+    document["config"]["optimizer"] = "MySampler"
+    (run.dir / "run.json").write_text(json.dumps(document))
+    text = notebook.error(f"%lagom resume {run.id}")
+    assert "used an object as optimizer: MySampler, which its folder does not keep" in text
+    assert f"--resume {run.id} --sampler NAME" in text
+
+
+@pytest.mark.parametrize("trial", ["x", "-1", "1.5"])
+def test_what_is_no_trials_number_is_refused(notebook: Notebook, trial: str) -> None:
+    stored_search(notebook)
+    assert notebook.error(f"%lagom rerun --trial={trial}") == (
+        f"UsageError: %lagom rerun: --trial {trial!r} is no trial's number. Try --trial 7."
+    )
+
+
+def test_attach_shows_a_run_that_has_ended(notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+    run = stored_search(notebook)
+    notebook.run(f"%lagom attach {run.id} --ui text")
+    assert "accuracy" in capsys.readouterr().out

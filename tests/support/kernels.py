@@ -109,6 +109,12 @@ class Kernel:
         """■"""
         self.manager.interrupt_kernel()
 
+    def kill(self) -> None:
+        """Ends it as the kernel's out-of-memory killer does, and waits until it is gone."""
+        process = self.manager.provisioner.process
+        process.kill()
+        process.wait(30)
+
 
 @contextmanager
 def open_kernel(folder: Path, variables: Mapping[str, str] | None = None) -> Iterator[Kernel]:

@@ -113,7 +113,7 @@ class QuietBackend(PackageBackend):
         resumed: Run | None,
     ) -> Run:
         self.launches.append(Launch(train_fn, config, detach, ui, source, resumed))
-        run = store_run(config.name or train_fn.__name__)
+        run = store_run(config.name or getattr(train_fn, "__name__", "again"))
         if self.ends_with is not None:
             raise self.ends_with(run)
         return run

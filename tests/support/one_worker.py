@@ -32,6 +32,8 @@ SETTINGS: dict[str, Any] = {
     "isolate": False,
     "preload_modules": [],
     "reports_at_once": True,
+    "autolog": True,
+    "log_weights": None,
     "heartbeat_interval_s": 5.0,
     "stop_grace_s": [0.5, 1.0],
 }

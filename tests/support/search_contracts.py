@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from lagom_magic.errors import ConfigError
 from lagom_magic.events.facts import TrialState
 from lagom_magic.search.base import EXHAUSTED, WAIT, Direction, Pruner, Sampler, Suggestion
 from lagom_magic.spec.space import Categorical, Float, Int, Ordinal, Searchspace
@@ -118,6 +119,43 @@ class SamplerContract(ABC):
             sampler.tell_again(trial_id, random.Random(trial_id).choice(FURTHER_ENDS), trial_id / 10)
         sampler.tell_again(77, TrialState.COMPLETE, 1.0)
         assert isinstance(sampler.ask(self.n_trials - 1), Suggestion)
+
+    def test_goes_on_with_a_run_as_if_it_had_never_been_interrupted(self) -> None:
+        whole, resumed = self.make(self.space), self.make(self.space)
+        for trial_id in range(self.n_trials):
+            asked = whole.ask(trial_id)
+            if not isinstance(asked, Suggestion):
+                break
+            if trial_id < self.n_trials - 3:
+                assert resumed.recall(trial_id, json.loads(json.dumps(asked.hparams)), asked.budget) == asked
+            else:
+                assert resumed.ask(trial_id) == asked
+            for sampler in (whole, resumed):
+                sampler.tell(trial_id, TrialState.COMPLETE, random.Random(repr(asked)).random())
+
+    def test_goes_on_with_a_run_whose_trials_ended_out_of_order(self) -> None:
+        sampler, resumed = self.make(self.space), self.make(self.space)
+        rng = random.Random(0)
+        in_flight: list[int] = []
+        n_asked = 0
+        for _ in range(self.n_trials - 1):
+            asked = sampler.ask(n_asked)
+            if isinstance(asked, Suggestion):
+                assert resumed.recall(n_asked, json.loads(json.dumps(asked.hparams)), asked.budget) == asked
+                in_flight.append(n_asked)
+                n_asked += 1
+            if len(in_flight) == 3:
+                ended = in_flight.pop(rng.randrange(3))
+                state = rng.choice([TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED])
+                for one in (sampler, resumed):
+                    one.tell(ended, state, ended / 10)
+        for trial_id in in_flight:  # they run again
+            resumed.tell(trial_id, TrialState.COMPLETE, 0.1)
+        assert resumed.ask(n_asked) is not WAIT
+
+    def test_other_values_than_it_can_suggest_are_refused(self) -> None:
+        with pytest.raises(ConfigError, match=r"resumed|cannot go on"):
+            self.make(self.space).recall(0, dict.fromkeys(self.space, "nonsense"), None)
 
     def test_may_be_asked_ahead_in_another_thread(self) -> None:
         sampler = self.make(self.space)

@@ -60,7 +60,7 @@ def test_none_is_nothing(here: Path) -> None:
     assert result_of(None, here) == Result()
 
 
-@pytest.mark.parametrize("value", ["text", object(), {1, 2}, np.zeros(3), True, [1, "a"], b"x", 1j])
+@pytest.mark.parametrize("value", ["text", object(), {1, 2}, np.array([object()] * 2), True, [1, "a"], b"x", 1j])
 def test_anything_else_is_kept_as_its_repr_with_a_warning(value: object, here: Path) -> None:
     result = result_of(value, here)
     assert result.metrics == {}
@@ -126,6 +126,100 @@ def test_figures_images_and_models_are_saved(here: Path) -> None:
 def test_a_model_alone_is_the_model(here: Path) -> None:
     result_of(torch.nn.Linear(2, 1), here)
     assert kept(here) == ["model.pt"]
+
+
+PICTURES = {
+    "gray bytes": np.arange(12, dtype=np.uint8).reshape(3, 4),
+    "one colour": np.zeros((3, 4, 1), dtype=np.uint8),
+    "colours": np.full((3, 4, 3), 0.5),
+    "with alpha": np.ones((3, 4, 4), dtype=np.float16),
+    "tensor": torch.rand(3, 4),
+    "tensor, colours first": torch.rand(3, 5, 4),
+    "tensor, colours last": torch.zeros(5, 4, 3, dtype=torch.uint8),
+    "half precision": torch.rand(1, 5, 4, dtype=torch.bfloat16),
+    "with gradients": torch.rand(3, 4, requires_grad=True),
+}
+NO_PICTURES = {
+    "counts": np.array([[50, 2], [3, 45]]),
+    "beyond one": np.array([[0.0, 1.5], [0.2, 0.3]]),
+    "not a number": np.array([[0.0, np.nan], [0.2, 0.3]]),
+    "negative": -np.ones((3, 4)),
+    "a vector": np.zeros(3),
+    "a row": np.zeros((1, 8)),
+    "two colours": np.zeros((4, 4, 2)),
+    "colours first": np.zeros((3, 4, 5)),
+    "four dimensions": np.zeros((2, 3, 4, 4)),
+    "empty": np.zeros((0, 4)),
+    "truths": np.ones((3, 4), dtype=bool),
+    "words": np.array(["a", "b"]),
+    "complex": np.ones((3, 4), dtype=complex),
+    "a tensor of counts": torch.ones(3, 4, dtype=torch.int64),
+    "a sparse tensor": torch.eye(3).mul(2).to_sparse(),
+}
+
+
+@pytest.mark.parametrize("what", PICTURES)
+def test_an_array_that_can_be_an_image_is_kept_as_both(what: str, here: Path) -> None:
+    array = PICTURES[what]
+    result = result_of({"picture": array, "loss": 1}, here)
+    assert (result.values, result.warnings) == ({}, [])
+    assert kept(here) == ["picture.npy", "picture.png"]
+    stored = np.load(here / "trial" / "artifacts" / "picture.npy")
+    as_numpy = array if isinstance(array, np.ndarray) else array.detach().float().numpy()
+    np.testing.assert_array_equal(stored, as_numpy)
+    with Image.open(here / "trial" / "artifacts" / "picture.png") as image:
+        assert image.size == (4, 5 if 5 in array.shape else 3)
+
+
+def test_pixels_are_those_of_the_array(here: Path) -> None:
+    colours = torch.zeros(3, 2, 5)
+    colours[0, 1, 4] = 1.0
+    colours[2, 0, 0] = 0.5
+    result_of({"picture": colours}, here)
+    with Image.open(here / "trial" / "artifacts" / "picture.png") as image:
+        assert (image.size, image.mode) == ((5, 2), "RGB")
+        assert image.getpixel((4, 1)) == (255, 0, 0)
+        assert image.getpixel((0, 0)) == (0, 0, 128)
+        assert image.getpixel((1, 1)) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("what", NO_PICTURES)
+def test_any_other_array_is_kept_as_it_is(what: str, here: Path) -> None:
+    array = NO_PICTURES[what]
+    result = result_of({"confusion": array, "loss": 1}, here)
+    assert (result.metrics, result.values, result.warnings) == ({"loss": 1.0}, {}, [])
+    assert kept(here) == ["confusion.npy"]
+    stored = np.load(here / "trial" / "artifacts" / "confusion.npy")
+    as_numpy = array if isinstance(array, np.ndarray) else array.to_dense().numpy()
+    np.testing.assert_array_equal(stored, as_numpy)
+
+
+def test_an_array_alone_and_two_of_one_name_are_kept(here: Path) -> None:
+    result_of(np.zeros((2, 2), dtype=np.uint8), here)
+    result_of({"value": np.zeros(3)}, here)
+    assert kept(here) == ["value.npy", "value.png", "value_2.npy"]
+
+
+def test_an_array_that_does_not_fit_on_the_disk_leaves_no_half(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: object, array: object, **_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("numpy.save", full)
+    result = result_of({"picture": np.zeros((2, 2)), "loss": 1}, here)
+    assert result.metrics == {"loss": 1.0}
+    assert "No space left" in result.warnings[0]
+    assert "picture" in result.values
+    assert kept(here) == []
+
+
+def test_an_array_whose_image_cannot_be_made_is_still_kept(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("no encoder")
+
+    monkeypatch.setattr("PIL.Image.fromarray", broken)
+    result = result_of({"picture": np.zeros((2, 2))}, here)
+    assert "no encoder" in result.warnings[0]
+    assert (result.values, kept(here)) == ({}, ["picture.npy"])
 
 
 def test_what_cannot_be_saved_is_told_and_kept_as_text(here: Path) -> None:

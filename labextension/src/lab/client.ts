@@ -6,6 +6,8 @@ import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
 import { isRecord } from '../model/json';
+import { parseModels } from './modelInfo';
+import type { IModelInfo } from './modelInfo';
 import { parseRuns } from './runInfo';
 import type { IRunInfo } from './runInfo';
 
@@ -44,6 +46,12 @@ export class RunsClient {
   async list(folder: string): Promise<IRunInfo[]> {
     const response = await this._request('runs', { under: folder }, { method: 'GET' });
     return parseRuns(await response.json());
+  }
+
+  /** The versions in the model registries below the folder, by model and newest first. */
+  async listModels(folder: string): Promise<IModelInfo[]> {
+    const response = await this._request('models', { under: folder }, { method: 'GET' });
+    return parseModels(await response.json());
   }
 
   /** Delete the folder of a run that has ended. */

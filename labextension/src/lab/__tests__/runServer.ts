@@ -7,6 +7,7 @@ import type { AddressInfo } from 'node:net';
 
 import { ServerConnection } from '@jupyterlab/services';
 
+import type { IModelInfo } from '../modelInfo';
 import type { IRunInfo } from '../runInfo';
 
 export interface IAnswer {
@@ -73,4 +74,27 @@ export function aRun(changes: Partial<IRunInfo> = {}): IRunInfo {
 /** A run that is going on. */
 export function aLiveRun(changes: Partial<IRunInfo> = {}): IRunInfo {
   return aRun({ state: 'RUNNING', is_live: true, n_done: 12, duration_s: null, ...changes });
+}
+
+/** A version of a model, but for what is given. */
+export function aModel(changes: Partial<IModelInfo> = {}): IModelInfo {
+  return {
+    name: 'digits',
+    version: 1,
+    dir: 'lagom_runs/.models/digits/1',
+    created_at: '2026-11-22T09:30:00+00:00',
+    user: 'ada',
+    description: '',
+    framework: 'sklearn',
+    metrics: [
+      ['accuracy', 0.95],
+      ['loss', NaN]
+    ],
+    run_id: '20261122-093000-k3f7',
+    run_dir: 'lagom_runs/digits/20261122-093000-k3f7',
+    trial_id: 7,
+    inputs: [{ path: '/home/ada/project/data.csv', shown: 'project/data.csv' }],
+    n_inputs: 1,
+    ...changes
+  };
 }

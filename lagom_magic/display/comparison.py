@@ -1,0 +1,135 @@
+"""Several stored runs side by side, as text: what differs first, then what is the same; for `%lagom compare`."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from lagom_magic.display import summary
+from lagom_magic.display.alignment import aligned
+from lagom_magic.display.stored import StoredRun
+from lagom_magic.display.wording import NOTHING, duration, hparam, metric, one_line
+
+#: Lines of the difference between two sources, and packages that are named.
+DIFF_LIMIT, PACKAGE_LIMIT = 80, 40
+CELL_LIMIT, NAME_LIMIT = 32, 40
+#: What `run.json["config"]` holds that has a row of its own, or that says nothing of what was done.
+_NOT_SHOWN = frozenset({"name", "description", "tags", "searchspace", "hparams", "hb_interval", "seed"})
+
+Row = tuple[str, list[str]]
+
+
+def render_comparison(runs: Sequence[StoredRun]) -> str:
+    """The runs as columns, and below how the sources of the others differ from the first one's.
+
+    Args:
+        runs: at least two.
+    """
+    rows = [row for row in _rows(runs) if any(cell != NOTHING for cell in row[1])]
+    different = [row for row in rows if len(set(row[1])) > 1]
+    same = [row for row in rows if len(set(row[1])) == 1]
+    head = ("run", [one_line(run.dir.name, CELL_LIMIT) for run in runs])
+    parts = ["\n".join(_table([head, *different])) if different else "nothing in the tables differs"]
+    if same:
+        parts.append("\n".join(["the same in all:", *_table([(name, cells[:1]) for name, cells in same], "  ")]))
+    parts += _packages(runs)
+    parts += [text for other in runs[1:] if (text := _source(runs[0], other))]
+    parts += ["\n".join(f"! {run.dir.name}: {line}" for line in run.missing) for run in runs if run.missing]
+    return "\n\n".join(parts)
+
+
+def _rows(runs: Sequence[StoredRun]) -> Iterable[Row]:
+    def row(name: str, cell: Callable[[StoredRun], str]) -> Row:
+        return name, [one_line(cell(run), CELL_LIMIT) or NOTHING for run in runs]
+
+    yield row("experiment", lambda run: summary.experiment_name(run.view))
+    yield row("state", lambda run: run.view.state.value)
+    yield row("kind", lambda run: run.view.header.kind if run.view.header else "")
+    yield row("took", lambda run: duration(run.view.elapsed_s(run.view.updated_at or 0.0)))
+    yield row("trials", lambda run: summary.state_counts(run.view))
+    yield row("seed", _seed)
+    yield row("sampler", lambda run: run.view.header.sampler if run.view.header else "")
+    yield row("pruner", lambda run: run.view.header.pruner if run.view.header else "")
+    yield row("tags", lambda run: " ".join(run.tags))
+    yield row("description", lambda run: str(_config(run).get("description") or ""))
+    yield row("note", lambda run: run.note)
+    yield row("best trial", lambda run: NOTHING if run.view.best is None else summary.trial_label(run.view.best))
+    for name in _names(run.view.metric_names for run in runs):
+        yield row(f"metric {one_line(name, NAME_LIMIT)}", lambda run, name=name: _metric(run, name))  # type: ignore[misc]
+    for name in _names(run.view.hparam_names for run in runs):
+        yield row(one_line(name, NAME_LIMIT), lambda run, name=name: _hparam(run, name))  # type: ignore[misc]
+    for name in _names(_config(run) for run in runs):
+        if name not in _NOT_SHOWN:
+            yield row(f"config {one_line(name, NAME_LIMIT)}", lambda run, name=name: _setting(run, name))  # type: ignore[misc]
+
+
+def _names(of_runs: Iterable[Iterable[str]]) -> list[str]:
+    return list(dict.fromkeys(name for names in of_runs for name in names))
+
+
+def _config(run: StoredRun) -> dict[str, Any]:
+    config = run.document.get("config")
+    return config if isinstance(config, dict) else {}
+
+
+def _seed(run: StoredRun) -> str:
+    header = run.view.header
+    return NOTHING if header is None or header.seed is None else str(header.seed)
+
+
+def _metric(run: StoredRun, name: str) -> str:
+    return NOTHING if run.view.best is None else metric(run.view.best.metrics.get(name))
+
+
+def _hparam(run: StoredRun, name: str) -> str:
+    best = run.view.best
+    return NOTHING if best is None or name not in best.hparams else hparam(best.hparams[name], CELL_LIMIT)
+
+
+def _setting(run: StoredRun, name: str) -> str:
+    value = _config(run).get(name)
+    if value in (None, [], {}, ""):
+        return NOTHING
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _table(rows: Sequence[Row], indent: str = "") -> list[str]:
+    cells = [[name, *values] for name, values in rows]
+    return [f"{indent}{line}" for line in aligned(cells, left_aligned=range(len(cells[0])))]
+
+
+def _packages(runs: Sequence[StoredRun]) -> list[str]:
+    """The packages whose versions differ, as a table; nothing where none does, or no run knows its own."""
+    of_runs = [run.packages for run in runs]
+    if not all(of_runs):
+        return []
+    names = sorted({name for packages in of_runs for name in packages}, key=str.lower)
+    rows = [
+        (one_line(name, NAME_LIMIT), [one_line(packages.get(name, NOTHING), CELL_LIMIT) for packages in of_runs])
+        for name in names
+        if len({packages.get(name) for packages in of_runs}) > 1
+    ]
+    if not rows:
+        return []
+    more = [f"  … and {len(rows) - PACKAGE_LIMIT} more"] if len(rows) > PACKAGE_LIMIT else []
+    return ["\n".join(["packages that differ:", *_table(rows[:PACKAGE_LIMIT], "  "), *more])]
+
+
+def _source(first: StoredRun, other: StoredRun) -> str:
+    """How the other's source differs; '' when it does not."""
+    lines = list(
+        difflib.unified_diff(
+            first.source.splitlines(), other.source.splitlines(), first.dir.name, other.dir.name, lineterm="", n=2
+        )
+    )
+    n_more = len(lines) - DIFF_LIMIT
+    shown = [_plain(line) for line in lines[:DIFF_LIMIT]]
+    return "\n".join([*shown, *([f"… {n_more:,} more lines differ: compare the two source.py"] if n_more > 0 else [])])
+
+
+def _plain(line: str) -> str:
+    """The line with its sign and indentation, and nothing that a terminal would obey."""
+    sign, text = line[:1], line[1:].expandtabs()
+    return sign + text[: len(text) - len(text.lstrip(" "))][:80] + one_line(text, 200)

@@ -1,0 +1,33 @@
+"""`%lagom attach`: the view of a run that this kernel, another one, or nobody drives any more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lagom_magic.launching import display_of, publisher_of
+
+if TYPE_CHECKING:
+    from lagom_magic.run import Run
+
+
+def attach(run: Run, ui: str) -> str:
+    """Show a run until it ends; an interrupt ends the watching and leaves the run alone.
+
+    Args:
+        run: whichever.
+        ui: "auto", "widget", "html" or "text".
+
+    Returns:
+        What to say at the end; "" when the view has said it.
+    """
+    display = display_of(run, publisher_of(ui))
+    if display is None:
+        return ""
+    display.start()
+    try:
+        run.wait()
+    except KeyboardInterrupt:
+        return f"not watching any more; run {run.id} goes on. Stop it with: %lagom stop {run.id}"
+    finally:
+        display.close()
+    return ""

@@ -1,0 +1,260 @@
+"""The verbs of `%lagom` for stored runs: list, search, tag, compare, report and delete; each answers with a text."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+
+from lagom_magic.display.alignment import aligned
+from lagom_magic.display.wording import NOTHING, count, duration, hparam, metric, one_line
+from lagom_magic.errors import ConfigError, StoreError, nearest
+from lagom_magic.events.facts import RunState
+from lagom_magic.magics.backend import Backend
+from lagom_magic.magics.home import refreshed_home
+from lagom_magic.magics.namespace import named_run
+from lagom_magic.spec.secret_urls import without_secrets
+from lagom_magic.store.layout import default_home, write_whole
+
+if TYPE_CHECKING:
+    from lagom_magic.store.index import RunSummary
+    from lagom_magic.store.search import Found
+
+#: How many runs are listed unless all are asked for.
+RUNS_LIMIT = 20
+#: Letters of a run's id that say which one to delete, at least.
+_BEGINNING = 4
+_STATES = tuple(state.value.lower() for state in RunState)
+_HEAD = ["run", "experiment", "kind", "state", "started", "took", "trials", "best"]
+
+
+class Finding:
+    """One method a verb.
+
+    Args:
+        backend: the package, or a stand-in.
+        names: the notebook's namespace, in which RUN may be a variable.
+    """
+
+    def __init__(self, backend: Backend, names: Mapping[str, Any]) -> None:
+        self._backend, self._names = backend, names
+
+    def runs(self, is_all: bool = False, state: str = "", name: str = "") -> str:
+        """The newest runs, of one experiment or state if they are named."""
+        from lagom_magic.store.index import list_runs
+
+        if state and state.lower() not in _STATES:
+            raise UsageError(
+                f"%lagom runs: --state is {state!r}; allowed: {', '.join(_STATES)}.{nearest(state.lower(), _STATES)}"
+            )
+        listing = list_runs(refreshed_home(), None if is_all or state else RUNS_LIMIT, name or None)
+        found = [run for run in listing.runs if state.lower() in ("", run.state.value.lower())]
+        shown = found if is_all else found[:RUNS_LIMIT]
+        n_more = len(found) - len(shown) + listing.n_more
+        notes = _unreadable(listing.unreadable)
+        if not found:
+            said = "no stored run is like that" if state or name else _none_stored()
+            return "\n".join([said, *notes])
+        more = [f"… and {n_more:,} older: %lagom runs {_again(state, name)}--all"] if n_more else []
+        return "\n".join([*_lines(shown), *more, *notes])
+
+    def search(self, words: Sequence[str] = (), is_all: bool = False) -> str:
+        """The newest runs that a query describes, each with the trial that fulfils its comparisons."""
+        from lagom_magic.store.search import search
+
+        findings = search(refreshed_home(), query_of(words), None if is_all else RUNS_LIMIT)
+        notes = _unreadable(findings.unreadable)
+        if not findings.found:
+            return "\n".join(["no stored run is like that", *notes])
+        names = list(dict.fromkeys(comparison.name for comparison in findings.query.comparisons))
+        trials = [[_trial(found), *(_value(found, name) for name in names)] for found in findings.found]
+        extra = ["trial", *(one_line(name, 20) for name in names)] if names else []
+        lines = _lines([found.summary for found in findings.found], extra, trials if names else ())
+        more = [f"… and {findings.n_more:,} older: add --all"] if findings.n_more else []
+        return "\n".join([*lines, *more, *notes])
+
+    def tag(self, run: str, tags: Sequence[str] = (), remove: Sequence[str] = (), note: str | None = None) -> str:
+        """Gives a run tags and a note, or says which it has."""
+        from lagom_magic.store.tags import change_notes, note_of, tags_of
+
+        found = named_run(run, self._names, self._backend)
+        if tags or remove or note is not None:
+            now = change_notes(found.dir, tags, remove, note)
+        else:
+            now = tags_of(found.dir)
+        text = note_of(found.dir)
+        noted = [f"note: {text}"] if text else []
+        return "\n".join([f"run {found.name}/{found.id}: {', '.join(now) or 'no tags'}", *noted])
+
+    def compare(self, runs: Sequence[str] = ()) -> str:
+        """Runs side by side."""
+        from lagom_magic.display.comparison import render_comparison
+        from lagom_magic.display.stored import read_stored
+
+        if len(runs) < 2:
+            raise UsageError("%lagom compare: name two runs or more, such as %lagom compare k3f7 p2x9.")
+        return render_comparison([read_stored(named_run(run, self._names, self._backend).dir) for run in runs])
+
+    def report(self, run_dir: Path, html: str) -> str:
+        """Writes a run's report."""
+        from lagom_magic.display.report import render_report
+        from lagom_magic.display.stored import read_stored
+        from lagom_magic.store.mirror import fetch
+
+        path = _report_path(html)
+        fetch(run_dir)
+        data = render_report(read_stored(run_dir), time.time(), path.parent).encode(errors="replace")
+        try:
+            write_whole(path, data)
+        except OSError as error:
+            raise StoreError(f"The report {path} cannot be written: {error.strerror}.") from error
+        return f"wrote {path} ({_size(len(data))}): run {run_dir.parent.name}/{run_dir.name}"
+
+    def delete(self, runs: Sequence[str] = ()) -> str:
+        """Deletes the folders of runs that are over, all or none."""
+        folders = list(dict.fromkeys(self._deletable(run) for run in runs))
+        if not folders:
+            raise UsageError("%lagom delete: which run? Name its id, such as %lagom delete 20261122-093000-k3f7.")
+        return "\n".join(_delete(folder) for folder in folders)
+
+    def _deletable(self, text: str) -> Path:
+        """The folder of the run that a person wants deleted: named by its own id, and over."""
+        from lagom_magic.store.index import ambiguous, not_found, run_dirs
+        from lagom_magic.store.journal import is_being_written
+
+        experiment, slash, run_id = text.rpartition("/")
+        folders = [path for path in run_dirs(default_home()) if not slash or path.parent.name == experiment]
+        near = [path for path in folders if path.name == run_id]
+        if not near and len(run_id) >= _BEGINNING:
+            near = [path for path in folders if path.name.startswith(run_id) or path.name.endswith(f"-{run_id}")]
+        if not near:
+            fix = "Name it by its id, or by the beginning of that, four letters at least."
+            raise StoreError(f"{not_found(default_home(), text)} {fix}")
+        if len(near) > 1:
+            raise StoreError(ambiguous(text, near))
+        (folder,) = near
+        live = self._backend.current_run()
+        if is_being_written(folder) or (live is not None and live.dir == folder):
+            raise StoreError(
+                f"Run {folder.name} is alive: stop it before you delete it, with %lagom stop {folder.name}"
+            )
+        if folder.is_symlink():
+            raise StoreError(f"{folder} is a link. Delete what it leads to yourself, and then the link.")
+        return folder
+
+
+def query_of(words: Sequence[str]) -> str:
+    """The query that the words of a line are: one is all of it; among several, one with spaces is a phrase."""
+    if len(words) == 1:
+        return words[0]
+    return " ".join(f'"{word}"' if " " in word and not set(word) & set('"<>=:') else word for word in words)
+
+
+def _lines(runs: Sequence[RunSummary], head: Sequence[str] = (), cells: Sequence[Sequence[str]] = ()) -> list[str]:
+    """The table of runs, with further columns; tags have one where there are any."""
+    rows = [
+        [
+            run.run_id,
+            one_line(run.experiment, 40),
+            one_line(run.kind, 12),
+            run.state.value,
+            f"{run.created_at:%Y-%m-%d %H:%M}",
+            duration(run.duration_s),
+            str(run.n_done),
+            NOTHING if run.best_val is None else f"{one_line(run.metric or 'metric', 30)} {metric(run.best_val)}",
+        ]
+        for run in runs
+    ]
+    columns = [*_HEAD, *head]
+    rows = [[*row, *more] for row, more in zip(rows, cells or [[]] * len(rows), strict=True)]
+    if any(run.tags for run in runs):
+        columns.append("tags")
+        rows = [[*row, one_line(" ".join(run.tags), 60)] for row, run in zip(rows, runs, strict=True)]
+    return aligned([columns, *rows], left_aligned=range(len(columns)))
+
+
+def _trial(found: Found) -> str:
+    return NOTHING if found.trial is None else str(found.trial.id)
+
+
+def _value(found: Found, name: str) -> str:
+    if found.trial is None:
+        return NOTHING
+    if name in found.trial.metrics:
+        return metric(found.trial.metrics[name])
+    return hparam(found.trial.hparams[name]) if name in found.trial.hparams else NOTHING
+
+
+def _unreadable(reasons: Mapping[str, str]) -> list[str]:
+    """What to say of folders that are left out."""
+    if not reasons:
+        return []
+    shown = [f"  {path}: {one_line(reason, 200)}" for path, reason in list(reasons.items())[:3]]
+    more = [f"  … and {len(reasons) - 3:,} more"] if len(reasons) > 3 else []
+    return [
+        f"! {count(len(reasons), 'folder')} cannot be read and {'is' if len(reasons) == 1 else 'are'} left out:",
+        *shown,
+        *more,
+    ]
+
+
+def _none_stored() -> str:
+    home = without_secrets(os.environ.get("LAGOM_HOME") or "./lagom_runs")
+    return f"no run is stored in {home} yet; start one with %%lagom hpo"
+
+
+def _again(state: str, name: str) -> str:
+    """The same options once more."""
+    return (f"--state {state} " if state else "") + (f"--name {name} " if name else "")
+
+
+def _report_path(text: str) -> Path:
+    """Where a report goes: a new file, or an older report.
+
+    Raises:
+        ConfigError: for a path that no file can have, or that another file has.
+    """
+    allowed = "a path that ends with .html, in a folder that is there"
+    path = Path(text).expanduser().absolute() if "\0" not in text else Path()
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"--html is {text!r}; allowed: {allowed}. Write --html report.html")
+    try:
+        if not path.parent.is_dir():
+            raise ConfigError(
+                f"--html is {text!r}; allowed: {allowed}. There is no folder {path.parent}; make it first."
+            )
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"--html is {text!r}, which is no file. Name another.")
+    except OSError as error:  # a name that is too long …
+        raise ConfigError(f"--html is {text!r}, which cannot be a file: {error.strerror}.") from error
+    return path
+
+
+def _delete(folder: Path) -> str:
+    """Deletes one folder: out of sight at once, and then what is in it."""
+    from lagom_magic.display.board import stop_board
+    from lagom_magic.store.mirror import forget
+
+    stop_board(folder)
+    forget(folder)
+    n_bytes = sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+    hidden = folder.with_name(f".deleting-{folder.name}")
+    try:
+        folder.rename(hidden)
+        shutil.rmtree(hidden)
+    except OSError as error:
+        raise StoreError(f"Run {folder.name} cannot be deleted: {error}.") from error
+    return f"deleted run {folder.parent.name}/{folder.name} ({_size(n_bytes)}); models that it exported stay"
+
+
+def _size(n_bytes: int) -> str:
+    """'312 bytes', '4.2 MB'."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n_bytes >= size:
+            return f"{n_bytes / size:.1f} {unit}"
+    return count(n_bytes, "byte")

@@ -1,0 +1,247 @@
+"""Going on with a run, and running one or one of its trials again: what is needed beside the folder's content."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from lagom_magic.errors import ConfigError
+from lagom_magic.events.ablation import REPEAT
+from lagom_magic.events.facts import TrialState
+from lagom_magic.run import Run
+from lagom_magic.search.base import Suggestion
+from lagom_magic.search.factory import Search
+from lagom_magic.spec.config import (
+    PRUNERS,
+    SAMPLER_ALIASES,
+    SAMPLERS,
+    AblationConfig,
+    BaseConfig,
+    OptimizationConfig,
+)
+from lagom_magic.spec.space_json import space_from_json, space_to_json
+
+#: Kind of a run → the config that makes such runs.
+_CONFIGS: dict[str, type[BaseConfig]] = {"hpo": OptimizationConfig, "ablate": AblationConfig, "run": BaseConfig}
+#: What travels with the function, and is no option of a run that goes on with what its folder keeps.
+_TRAVELS = (
+    "model",
+    "module",
+    "dataset",
+    "train_set",
+    "test_set",
+    "process_data",
+    "ablation_study",
+    "searchspace",
+    "hparams",
+    "files",
+    "py_files",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatedCall:
+    """What an earlier run called, to be called again.
+
+    Attributes:
+        run: the earlier run.
+        trial_id: the trial to repeat; None = all of them.
+        suggestion: what that trial ran with.
+    """
+
+    run: Run
+    trial_id: int | None = None
+    suggestion: Suggestion | None = None
+
+    def document(self) -> dict[str, Any]:
+        """For run.json: where it comes from."""
+        return {"run_id": self.run.id, "trial_id": self.trial_id}
+
+
+def repeated_trial(run: Run, trial_id: int) -> RepeatedCall:
+    """One trial of a run, with its hyperparameters, budget and seed.
+
+    Raises:
+        ConfigError: when the run has no such trial.
+    """
+    trial = run.view.trials.get(trial_id)
+    if trial is None or trial.started_at is None:
+        ids = sorted(run.view.trials)
+        known = f"0 to {ids[-1]}" if ids else "none yet"
+        raise ConfigError(f"run {run.id} has no trial {trial_id} that was started; it has {known}.")
+    seed_id = int(trial.hparams[REPEAT]) if run.is_ablation else trial_id
+    return RepeatedCall(run, trial_id, Suggestion(dict(trial.hparams), trial.budget, seed_id))
+
+
+def config_of_trial(run: Run, changed: Mapping[str, Any] | None = None) -> BaseConfig:
+    """The config under which one trial of a run is run again: one tracked call.
+
+    Args:
+        run: the earlier run.
+        changed: fields in place of what that makes.
+    """
+    header = run.view.header
+    options = {
+        "name": run.name,
+        "optimization_key": None if header is None else header.metric,
+        "direction": "max" if header is None else header.direction,
+        "seed": None if header is None else header.seed,
+        "trial_timeout": run.config.get("config", {}).get("trial_timeout"),
+        "workers": 1,
+    }
+    return BaseConfig(**options | dict(changed or {}))
+
+
+def config_of(run: Run, changed: Mapping[str, Any] | None = None) -> BaseConfig:
+    """The config of a stored run, which goes on with what its folder keeps.
+
+    Args:
+        run: the earlier run.
+        changed: fields in place of what it had.
+
+    Raises:
+        ConfigError: when it was searched by an object, of which the folder keeps the name only; or is a training.
+    """
+    options = stored_options(run) | dict(changed or {})
+    for name in ("optimizer", "pruner"):
+        _check_named(run, options, name)
+    return _CONFIGS[_kind_of(run)](**options)
+
+
+def inherited_options(run: Run, given: Collection[str]) -> dict[str, Any]:
+    """The options of a stored run for the cell that goes on with it.
+
+    Args:
+        run: the earlier run.
+        given: options that the cell's line names; they win, and what excludes them is not inherited.
+
+    Raises:
+        ConfigError: when a sampler or pruner was an object, and the line names none; for a training.
+    """
+    options, document = stored_options(run), run.config
+    asked = document.get("config") or {}
+    for name in ("optimizer", "pruner"):
+        if name not in given:
+            _check_named(run, options, name)
+    if asked.get("searchspace") and "searchspace" not in given:
+        options["searchspace"] = space_from_json(asked["searchspace"])
+    if not {"hparams", "set"} & set(given) and asked.get("hparams"):
+        options["hparams"] = {
+            name: value for name, value in document.get("fixed_hparams", {}).items() if name in asked["hparams"]
+        }
+    if {"maximize", "minimize"} & set(given):
+        options.pop("optimization_key", None)
+        options.pop("direction", None)
+    return {name: value for name, value in options.items() if name not in given}
+
+
+def _check_named(run: Run, options: Mapping[str, Any], name: str) -> None:
+    """Whether what a run was searched with is known by its name."""
+    known = (*SAMPLERS, *SAMPLER_ALIASES) if name == "optimizer" else PRUNERS
+    if isinstance(options.get(name), str) and options[name] not in known:
+        flag = "--sampler" if name == "optimizer" else "--pruner"
+        raise ConfigError(
+            f"run {run.id} used an object as {name}: {options[name]}, which its folder does not keep. Run the "
+            f"function's cell with --resume {run.id} {flag} NAME, and give it such an object."
+        )
+
+
+def stored_options(run: Run) -> dict[str, Any]:
+    """The options of a stored run, as its config takes them, less what travels with the function.
+
+    Raises:
+        ConfigError: for a training, which goes on from its checkpoint.
+    """
+    kind = _kind_of(run)
+    document = run.config.get("config") or {}
+    known = {option.name for option in fields(_CONFIGS[kind])}
+    return {name: value for name, value in document.items() if name in known and name not in _TRAVELS}
+
+
+def _kind_of(run: Run) -> str:
+    header = run.view.header
+    kind = header.kind if header is not None else str(run.config.get("kind"))
+    if kind in _CONFIGS:
+        return kind
+    raise ConfigError(
+        f"run {run.id} is of %%lagom {kind}, which goes on from its checkpoint in a new run: run its cell with "
+        f"--resume {run.id}."
+    )
+
+
+def checkpoint_of(run: Run) -> Path:
+    """What a training goes on from.
+
+    Raises:
+        ConfigError: when there is nothing.
+    """
+    _check_ended(run)
+    trials = run.trials
+    checkpoint = trials[0].checkpoint if trials else None
+    if checkpoint is None:
+        raise ConfigError(
+            f"run {run.id} (--resume) kept no checkpoint to go on from. The function keeps one with "
+            "reporter.checkpoint(model=model, optimizer=optimizer, epoch=epoch) and takes it up with reporter.restore."
+        )
+    return checkpoint
+
+
+def check_resumable(
+    run: Run,
+    config: BaseConfig,
+    space: Mapping[str, Any],
+    fixed_hparams: Mapping[str, Any],
+    search: Search,
+    n_trials: int,
+) -> None:
+    """Whether a run can be gone on with like this.
+
+    Args:
+        run: the earlier run.
+        config: of the run as it goes on.
+        space: what is searched now.
+        fixed_hparams: those that are fixed now.
+        search: its sampler and pruner.
+        n_trials: how many trials it is to have in all.
+
+    Raises:
+        ConfigError: when it is alive, is another search, or nothing of it is missing.
+    """
+    _check_ended(run)
+    kind = next((kind for kind, made in _CONFIGS.items() if type(config) is made), "train")
+    header, document = run.view.header, run.config
+    if header is None:  # killed before its first line
+        return
+    if header.kind != kind:
+        raise ConfigError(f"run {run.id} (--resume) is of %%lagom {header.kind}, not of %%lagom {kind}.")
+    was = {
+        "the search space": space_to_json(space_from_json(document.get("searchspace") or {})),
+        "the fixed hyperparameters": document.get("fixed_hparams", dict(fixed_hparams)),
+        "the metric": header.metric,
+        "the direction": header.direction,
+        "the seed": header.seed,
+        "the sampler": header.sampler,
+        "the pruner": header.pruner,
+    }
+    now = (space_to_json(space), dict(fixed_hparams), config.metric, config.direction, config.seed)
+    for (what, before), after in zip(was.items(), (*now, search.sampler_name, search.pruner_name), strict=True):
+        if before != after:
+            raise ConfigError(
+                f"run {run.id} (--resume) cannot go on with another search: {what} was {before!r} and is {after!r}. "
+                "Leave that option as it was, or begin a new run without --resume."
+            )
+    counts = run.view.counts
+    n_ended = sum(counts[state] for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED))
+    if n_ended >= n_trials:
+        more = {
+            "hpo": f" --trials {2 * n_ended} goes on with more.",
+            "ablate": f" --repeats {2 * getattr(config, 'repeats', 1)} goes on with more.",
+        }.get(kind, "")
+        raise ConfigError(f"nothing of run {run.id} is missing: {n_ended} of {n_trials} trials have ended.{more}")
+
+
+def _check_ended(run: Run) -> None:
+    if run.is_alive:
+        raise ConfigError(f"run {run.id} (--resume) is alive. Stop it first: %lagom stop {run.id}")

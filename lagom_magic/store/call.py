@@ -1,0 +1,113 @@
+"""What a run calls, kept in its folder so that it can be resumed and repeated without its notebook: `call/`.
+
+`call.json` says how the function is called; `payload.pkl` and `code.zip` are, byte for byte, what the workers got.
+Nothing here opens the pickle: that happens in trial processes only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from lagom_magic.errors import StoreError
+from lagom_magic.store.jsontext import json_text
+from lagom_magic.store.layout import FORMAT, RunLayout, write_whole
+
+#: Bytes of a payload beyond which it is not kept: whoever ships so much has data in it.
+MAX_PAYLOAD_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCall:
+    """A function and how each trial calls it.
+
+    Attributes:
+        payload: the pickled call.
+        user_code_zip: the user's own modules and files.
+        fixed_hparams: hyperparameter → value, the same for every trial.
+        hparam_names: as in `RunStarted`.
+        components: labels of what an ablation leaves out; None = this is no ablation.
+        takes_budget: the function names `budget`.
+        preload_modules: what a process can import before it runs the function.
+    """
+
+    payload: bytes
+    user_code_zip: bytes
+    fixed_hparams: dict[str, Any]
+    components: list[str] | None
+    takes_budget: bool
+    preload_modules: list[str]
+
+
+def write_call(layout: RunLayout, call: StoredCall) -> bool:
+    """Keep the call; False when it is too big to be kept.
+
+    Raises:
+        OSError: as the file system reports it.
+    """
+    if len(call.payload) > MAX_PAYLOAD_BYTES:
+        return False
+    folder = layout.call
+    folder.mkdir(mode=0o700)
+    document = {name: value for name, value in asdict(call).items() if not isinstance(value, bytes)}
+    (folder / "payload.pkl").write_bytes(call.payload)
+    (folder / "code.zip").write_bytes(call.user_code_zip)
+    write_whole(folder / "call.json", json_text({"format": FORMAT, **document}).encode())  # the last: all is there
+    return True
+
+
+def read_call(layout: RunLayout) -> StoredCall:
+    """The call of a run.
+
+    Raises:
+        StoreError: when it is not there, cannot be read, or belongs to somebody else: it would run their code.
+    """
+    folder = layout.call
+    try:
+        if folder.stat().st_uid != os.geteuid():
+            raise StoreError(
+                f"run {layout.root.name} belongs to somebody else, and going on with it would run their code as you. "
+                "Copy the folder if you trust it."
+            )
+        document = json.loads((folder / "call.json").read_bytes())
+        names = [item.name for item in fields(StoredCall) if item.name not in ("payload", "user_code_zip")]
+        return StoredCall(
+            payload=(folder / "payload.pkl").read_bytes(),
+            user_code_zip=(folder / "code.zip").read_bytes(),
+            **{name: document[name] for name in names},
+        )
+    except FileNotFoundError as error:
+        raise StoreError(
+            f"run {layout.root.name} does not keep its function (there is no {error.filename}). Run the function's "
+            f"cell with --resume {layout.root.name} instead."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"what run {layout.root.name} calls cannot be read from {folder}: {error!r}.") from error
+
+
+def read_document(layout: RunLayout) -> dict[str, Any]:
+    """Content of run.json.
+
+    Raises:
+        StoreError: when it cannot be read.
+    """
+    try:
+        document = json.loads(layout.run_json.read_bytes())
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{layout.run_json} cannot be read: {error}.") from error
+    if not isinstance(document, dict):
+        raise StoreError(f"{layout.run_json} holds no JSON object.")
+    return document
+
+
+def write_changed_source(layout: RunLayout, source: str) -> None:
+    """Keep the source of a function that has changed since the run began: source.2.py, source.3.py …
+
+    Raises:
+        OSError: as the file system reports it.
+    """
+    kept = [layout.source, *sorted(layout.root.glob("source.*.py"))]
+    if source not in (path.read_text(errors="replace") for path in kept if path.exists()):
+        write_whole(layout.root / f"source.{len(kept) + 1}.py", source.encode(errors="backslashreplace"))

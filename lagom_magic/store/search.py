@@ -1,0 +1,103 @@
+"""Finds stored runs by words, comparisons and fields; used by `%lagom search`.
+
+The index narrows the runs down; what it says nothing of (live runs, or all where there is none) is looked through here,
+by the same rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lagom_magic.store.entries import RunEntry, RunSummary
+from lagom_magic.store.index_file import labels_of
+from lagom_magic.store.query import Query, TrialValues, parse_query
+from lagom_magic.store.snapshot import Snapshot, with_snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A run that was searched for.
+
+    Attributes:
+        summary: its line in the list.
+        trial: the best of its complete trials that fulfil the query's comparisons; None without comparisons.
+    """
+
+    summary: RunSummary
+    trial: TrialValues | None
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a search found.
+
+    Attributes:
+        query: what was searched for.
+        found: the newest first.
+        n_more: how many older ones there are.
+        unreadable: 'experiment/run id' → why it was not looked into.
+    """
+
+    query: Query
+    found: list[Found]
+    n_more: int
+    unreadable: dict[str, str]
+
+
+def search(home: Path, text: str, limit: int | None = None, now_s: float | None = None) -> Findings:
+    """The stored runs that a query describes.
+
+    Args:
+        home: the folder of all experiments.
+        text: the query; its language is in docs/finding-runs.md.
+        limit: at most so many, the newest.
+        now_s: seconds since the epoch; None = by the clock.
+
+    Raises:
+        ConfigError: when the query cannot be read.
+    """
+    query = parse_query(text)
+    return with_snapshot(home, lambda snapshot: _search(snapshot, query, limit), now_s=now_s)
+
+
+def matches(query: Query, entry: RunEntry) -> bool:
+    """Whether a run is what the query describes, but for its comparisons."""
+    labels = set(labels_of(entry))
+    return all(phrase.is_in(entry.text) for phrase in query.phrases) and all(field in labels for field in query.fields)
+
+
+def _search(snapshot: Snapshot, query: Query, limit: int | None) -> Findings:
+    trials = _in_index(snapshot, query) | _in_entries(snapshot, query)
+    paths = [path for path in snapshot.paths if path in trials]
+    shown = paths[:limit]
+    summaries = snapshot.summaries(shown)
+    found = [Found(summary, trials[f"{summary.experiment}/{summary.run_id}"]) for summary in summaries]
+    return Findings(query, found, len(paths) - len(shown), snapshot.unreadable)
+
+
+def _in_index(snapshot: Snapshot, query: Query) -> dict[str, TrialValues | None]:
+    """The kept runs that match, each with its trial."""
+    if snapshot.index is None:
+        return {}
+    candidates = snapshot.index.candidates(query)
+    paths = {kept.id: path for path, kept in snapshot.kept.items() if kept.id in candidates}
+    if not query.comparisons:
+        return dict.fromkeys(paths.values())
+    trials = {paths[run]: _first(query, lines) for run, lines in snapshot.index.trials(list(paths))}
+    return {path: trial for path, trial in trials.items() if trial is not None}
+
+
+def _in_entries(snapshot: Snapshot, query: Query) -> dict[str, TrialValues | None]:
+    """The others that match, each with its trial."""
+    entries = {path: entry for path, entry in snapshot.read.items() if matches(query, entry)}
+    if not query.comparisons:
+        return dict.fromkeys(entries)
+    trials = {path: _first(query, entry.trials) for path, entry in entries.items()}
+    return {path: trial for path, trial in trials.items() if trial is not None}
+
+
+def _first(query: Query, trials: Iterable[TrialValues]) -> TrialValues | None:
+    """The best of the trials that fulfil the comparisons."""
+    return next((trial for trial in trials if query.is_fulfilled_by(trial)), None)

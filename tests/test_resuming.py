@@ -1,0 +1,224 @@
+"""Going on with runs, and running them and their trials again, with real trial processes and without Spark."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lagom_magic.cluster.process import ProcessLauncher
+from lagom_magic.errors import ConfigError, LagomError, RunError
+from lagom_magic.events.facts import RunState, TrialState
+from lagom_magic.experiment import launch
+from lagom_magic.resuming import RepeatedCall, config_of, config_of_trial, repeated_trial
+from lagom_magic.run import Run
+from lagom_magic.spec.config import AblationConfig, BaseConfig, OptimizationConfig
+from lagom_magic.spec.space import Float, Int
+from lagom_magic.spec.study import Switch
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LAGOM_HOME", str(tmp_path / "runs"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "runs"
+
+
+def called(what: Any, config: BaseConfig, resumed: Run | None = None) -> Run:
+    """The run, also where it ended in an error."""
+    try:
+        return launch(what, config, ui="none", make_launcher=lambda kit, _, n: ProcessLauncher(kit, n), resumed=resumed)
+    except RunError as error:
+        return Run(error.run.dir)
+
+
+def noisy(x: Float(0.0, 1.0), n: Int(1, 9) = 3, reporter=None):  # type: ignore[no-untyped-def]
+    reporter.broadcast(x, step=0)
+    return {"score": x + n + random.random()}
+
+
+def search(n_trials: int, **options: Any) -> OptimizationConfig:
+    return OptimizationConfig(num_trials=n_trials, workers=2, seed=5, pruner="none", **options)
+
+
+def cut(run: Run, n_lines: int, tail: bytes = b"") -> Run:
+    """The run as if its driver had been killed after so many lines of its journal."""
+    journal = run.dir / "events.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:n_lines]) + tail)
+    (run.dir / "result.json").unlink()
+    return Run(run.dir)
+
+
+def line_of(run: Run, kind: str, nth: int) -> int:
+    """The number of the journal's line that holds the nth fact of a kind."""
+    kinds = [json.loads(line)["type"] for line in (run.dir / "events.jsonl").read_text().splitlines()]
+    return [number for number, found in enumerate(kinds, 1) if found == kind][nth - 1]
+
+
+@pytest.mark.parametrize("sampler", ["random", "grid", "qmc", "tpe"])
+def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(sampler: str) -> None:
+    space = {"x": Float(0.0, 1.0, step=0.25), "n": Int(1, 3)}
+    config = OptimizationConfig(
+        num_trials=8, workers=1, seed=5, pruner="none", optimizer=sampler, searchspace=space, name="whole"
+    )
+
+    def plain(x, n):  # type: ignore[no-untyped-def]
+        return {"score": x + n + random.random()}
+
+    whole = called(plain, config)
+    broken = called(plain, config)
+    broken = cut(broken, line_of(broken, "trial_ended", 5), tail=b'{"seq":99,"ti')
+    assert broken.state is RunState.FAILED
+    resumed = called(RepeatedCall(broken), config_of(broken), broken)
+    assert resumed.dir == broken.dir
+    assert resumed.state is RunState.COMPLETE
+    assert [trial.hparams for trial in resumed.trials] == [trial.hparams for trial in whole.trials]
+    assert [trial.metric for trial in resumed.trials] == [trial.metric for trial in whole.trials]
+    assert [trial.attempt for trial in resumed.trials[:5]] == [1] * 5
+
+
+def test_only_what_is_missing_runs_again() -> None:
+    run = called(noisy, search(6))
+    before = {trial.id: trial.metric for trial in run.trials}
+    run = cut(run, line_of(run, "trial_ended", 4))
+    ended = {trial.id for trial in run.trials if trial.state is TrialState.COMPLETE}
+    lines = len((run.dir / "events.jsonl").read_text().splitlines())
+    resumed = called(RepeatedCall(run), config_of(run), run)
+    assert {trial.id: trial.metric for trial in resumed.trials} == before
+    new = [json.loads(line) for line in (run.dir / "events.jsonl").read_text().splitlines()[lines:]]
+    again = [fact["trial_id"] for fact in new if fact["type"] == "trial_started"]
+    assert sorted(again) == sorted(before.keys() - ended)
+    assert [fact["seq"] for fact in new] == list(range(lines, lines + len(new)))
+    assert json.loads((run.dir / "result.json").read_text())["counts"] == {"COMPLETE": 6}
+
+
+def test_a_stopped_run_goes_on_with_the_cells_own_function() -> None:
+    run = called(noisy, search(5))
+    run = cut(run, line_of(run, "trial_ended", 2))
+
+    def noisy_now(x: Float(0.0, 1.0), n: Int(1, 9) = 3, reporter=None):  # type: ignore[no-untyped-def]
+        return {"score": 100.0}
+
+    resumed = called(noisy_now, search(5, optimization_key=None), run)
+    assert sorted(trial.metric or 0 for trial in resumed.trials)[2:] == [100.0] * 3
+    assert "100.0" in (run.dir / "source.2.py").read_text()
+    assert "noisy" in (run.dir / "source.py").read_text()
+
+
+def test_a_finished_run_is_extended() -> None:
+    long = called(noisy, search(9))
+    short = called(noisy, search(4))
+    longer = called(RepeatedCall(short), config_of(short, {"num_trials": 9}), short)
+    assert [trial.metric for trial in longer.trials] == [trial.metric for trial in long.trials]
+    assert [trial.attempt for trial in longer.trials] == [1] * 9
+    assert longer.view.n_trials == 9
+    assert longer.best == Run(longer.dir).best
+
+
+def test_an_ablation_goes_on_with_the_same_repeats() -> None:
+    def switched(augment: Switch() = True):  # type: ignore[no-untyped-def]
+        return {"score": random.random() + augment}
+
+    config = AblationConfig(repeats=3, workers=1, optimization_key="score")
+    whole = called(switched, config)
+    broken = called(switched, config)
+    broken = cut(broken, line_of(broken, "trial_started", 4))
+    resumed = called(RepeatedCall(broken), config_of(broken), broken)
+    assert [trial.hparams for trial in resumed.trials] == [trial.hparams for trial in whole.trials]
+    assert [trial.metric for trial in resumed.trials] == [trial.metric for trial in whole.trials]
+
+
+def test_nothing_missing_is_told_with_how_to_go_on() -> None:
+    run = called(noisy, search(3))
+    with pytest.raises(ConfigError, match=r"3 of 3 trials have ended. --trials 6 goes on with more"):
+        called(RepeatedCall(run), config_of(run), run)
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"seed": 6}, "the seed was 5 and is 6"),
+        ({"optimizer": "tpe"}, "the sampler was 'random' and is 'tpe'"),
+        ({"direction": "min"}, "the direction was 'max' and is 'min'"),
+        ({"searchspace": {"x": Float(0.0, 2.0), "n": Int(1, 9)}}, "the search space was"),
+        ({"hparams": {"n": 4}}, "the search space was"),
+    ],
+)
+def test_another_search_is_no_continuation(options: dict[str, Any], what: str) -> None:
+    run = called(noisy, search(3))
+
+    def plain(x, n=3, reporter=None):  # type: ignore[no-untyped-def]
+        return x
+
+    settings: dict[str, Any] = {"searchspace": {"x": Float(0.0, 1.0), "n": Int(1, 9)}, **options}
+    config = OptimizationConfig(**{"num_trials": 6, "workers": 2, "seed": 5, "pruner": "none", **settings})
+    with pytest.raises(ConfigError, match="cannot go on with another search") as raised:
+        called(plain, config, run)
+    assert what in str(raised.value)
+    assert Run(run.dir).state is RunState.COMPLETE
+
+
+def test_a_trial_is_repeated_with_its_seed_and_gives_the_same_metric() -> None:
+    run = called(noisy, search(4))
+    for trial in run.trials[1:3]:
+        again = called(repeated_trial(run, trial.id), config_of_trial(run))
+        assert again.dir != run.dir
+        assert again.trials[0].hparams == trial.hparams
+        assert again.trials[0].metric == trial.metric
+        assert again.config["repeats"] == {"run_id": run.id, "trial_id": trial.id}
+
+
+def test_a_whole_run_is_repeated_from_its_folder() -> None:
+    run = called(noisy, search(3))
+    again = called(RepeatedCall(run), config_of(run))
+    assert again.dir != run.dir
+    assert [trial.metric for trial in again.trials] == [trial.metric for trial in run.trials]
+    assert (again.dir / "source.py").read_text() == (run.dir / "source.py").read_text()
+
+
+def test_a_trial_that_never_was_cannot_be_repeated() -> None:
+    run = called(noisy, search(2))
+    with pytest.raises(ConfigError, match=r"has no trial 7 that was started; it has 0 to 1"):
+        repeated_trial(run, 7)
+
+
+def test_a_run_without_its_function_says_how_to_go_on() -> None:
+    run = called(noisy, search(3))
+    shutil.rmtree(run.dir / "call")
+    with pytest.raises(LagomError, match=f"Run the function's cell with --resume {run.id}"):
+        called(RepeatedCall(run), config_of(run, {"num_trials": 6}), run)
+    assert Run(run.dir).state is RunState.COMPLETE
+    resumed = called(noisy, search(6), run)
+    assert len(resumed.trials) == 6
+
+
+def test_a_failed_trial_stays_failed_and_a_stopped_one_runs_again() -> None:
+    def fails_once(x: Float(0.0, 1.0)):  # type: ignore[no-untyped-def]
+        if x > 0.5:
+            raise ValueError("too big")
+        return x
+
+    run = called(fails_once, search(6))
+    states = [trial.state for trial in run.trials]
+    assert TrialState.FAILED in states
+    assert TrialState.COMPLETE in states
+    run = cut(run, line_of(run, "trial_ended", 4))
+    resumed = called(RepeatedCall(run), config_of(run), run)
+    assert [trial.state for trial in resumed.trials] == states
+
+
+def test_the_elapsed_time_leaves_out_the_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = called(noisy, search(3))
+    run = cut(run, line_of(run, "trial_ended", 2))
+    journal = run.dir / "events.jsonl"
+    facts = [json.loads(line) for line in journal.read_text().splitlines()]
+    for fact in facts:
+        fact["time"] -= 3600.0
+    journal.write_text("".join(json.dumps(fact) + "\n" for fact in facts))
+    resumed = called(RepeatedCall(Run(run.dir)), config_of(run), Run(run.dir))
+    assert json.loads((resumed.dir / "result.json").read_text())["duration_s"] < 60

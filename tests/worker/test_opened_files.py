@@ -1,0 +1,485 @@
+"""Which files a trial is said to have opened; real trial processes, without Spark."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lagom_magic import BaseConfig, OptimizationConfig, Run
+from lagom_magic.cluster.process import ProcessLauncher
+from lagom_magic.errors import RunFailed
+from lagom_magic.events.facts import FilesUsed
+from lagom_magic.experiment import launch
+from lagom_magic.worker.opened_files import MAX_NAMED, OpenedFiles
+from lagom_magic.worker.workdir import Workdir
+
+Started = Callable[..., Run]
+
+
+@pytest.fixture
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Started:
+    """Runs a function once, in `tmp_path/nb`, or more often with the options of a search."""
+    notebook_dir = tmp_path / "nb"
+    notebook_dir.mkdir()
+    monkeypatch.setenv("LAGOM_HOME", str(tmp_path / "runs"))
+    monkeypatch.chdir(notebook_dir)
+
+    def run(train_fn: Callable[..., Any], **options: Any) -> Run:
+        config = OptimizationConfig(**options) if "num_trials" in options else BaseConfig(**options)
+        return launch(
+            train_fn, config, ui="none", make_launcher=lambda kit, _, n_workers: ProcessLauncher(kit, n_workers)
+        )
+
+    return run
+
+
+def used(run: Run, trial_id: int = 0) -> FilesUsed | None:
+    return run.view.trials[trial_id].files_used
+
+
+def reads(run: Run, trial_id: int = 0) -> dict[str, dict[str, Any]]:
+    files = used(run, trial_id)
+    return {} if files is None else {entry["path"]: entry for entry in files.reads}
+
+
+def writes(run: Run) -> dict[str, dict[str, Any]]:
+    files = used(run)
+    return {} if files is None else {entry["path"]: entry for entry in files.writes}
+
+
+def test_a_file_read_by_its_relative_path_is_the_notebooks_with_size_time_and_hash(start: Started) -> None:
+    csv = Path("data.csv").absolute()
+    csv.write_text("a,b\n1,2\n")
+
+    def train():
+        with open("data.csv") as file:
+            return len(file.read())
+
+    assert reads(start(train)) == {
+        str(csv): {
+            "path": str(csv),
+            "size_bytes": 8,
+            "mtime": csv.stat().st_mtime,
+            "sha256": hashlib.sha256(b"a,b\n1,2\n").hexdigest(),
+        }
+    }
+
+
+def test_links_and_other_folders_lead_to_one_real_path(start: Started, tmp_path: Path) -> None:
+    (tmp_path / "lake").mkdir()
+    rows = tmp_path / "lake" / "rows.csv"
+    rows.write_text("1\n")
+    Path("link.csv").symlink_to(rows)
+    Path("lake").symlink_to(tmp_path / "lake")
+    Path("sub").mkdir()
+    Path("sub/own.txt").write_text("own")
+
+    def train():
+        for name in ("link.csv", "lake/rows.csv", "./lake/../lake/rows.csv", "sub/own.txt"):
+            open(name).close()
+        os.chdir("sub")
+        open("own.txt").close()
+        open(b"own.txt").close()
+        return 1
+
+    assert set(reads(start(train))) == {str(rows), str(Path("sub/own.txt").absolute())}
+
+
+def test_what_a_trial_writes_elsewhere_is_told_and_its_own_folders_are_not(start: Started, tmp_path: Path) -> None:
+    Path("own.txt").write_text("the notebook's")
+    Path("both.txt").write_text("read, then written over")
+    out = tmp_path / "out"
+    out.mkdir()
+
+    def train(folder, trial):
+        with open("own.txt", "w") as file:
+            file.write("the trial's")
+        open("own.txt").close()
+        with open("both.txt", "r+") as file:
+            file.write("mine")
+        with open(f"{trial.dir}/more.txt", "w") as file:
+            file.write("more")
+        with open(f"{folder}/result.txt", "w") as file:
+            file.write("12345")
+        open(f"{folder}/result.txt").close()
+        with open(f"{folder}/appended.txt", "a+") as file:
+            file.write("1")
+        with open(f"{folder}/temporary.txt", "w") as file:
+            file.write("1")
+        os.unlink(f"{folder}/temporary.txt")
+        return 1
+
+    run = start(train, hparams={"folder": str(out)})
+    assert set(writes(run)) == {str(out / "result.txt"), str(out / "appended.txt")}
+    assert writes(run)[str(out / "result.txt")]["sha256"] == hashlib.sha256(b"12345").hexdigest()
+    assert set(reads(run)) == {str(Path("both.txt").absolute()), str(out / "appended.txt")}
+
+
+def test_code_packages_system_files_and_what_is_no_file_are_not_data(start: Started) -> None:
+    Path("mine.py").write_text("import json.tool\nHERE = 1\n")
+    os.mkfifo("pipe")
+
+    def train():
+        import importlib.metadata
+        import socket
+        import tempfile
+
+        import mine
+        import numpy.polynomial
+
+        importlib.metadata.version("numpy")
+        for name in ("/proc/self/status", "/etc/hostname", "/dev/null", "mine.py", numpy.__file__):
+            open(name).close()
+        os.close(os.open(".", os.O_RDONLY))
+        os.close(os.open("pipe", os.O_RDONLY | os.O_NONBLOCK))
+        with socket.socket() as made, open(made.fileno(), closefd=False):
+            pass
+        with tempfile.TemporaryFile() as file, tempfile.NamedTemporaryFile() as named:
+            file.write(b"1")
+            open(named.name).close()
+        for wrong in ("missing.csv", "a\0b", ""):
+            with contextlib.suppress(OSError, ValueError):
+                open(wrong).close()
+        return mine.HERE
+
+    run = start(train)
+    assert run.state == "COMPLETE"
+    assert used(run) is None
+    assert '"files_used"' not in (run.dir / "events.jsonl").read_text()
+
+
+def test_each_trial_has_its_own_files_and_what_a_module_read_at_its_import_is_of_all(start: Started) -> None:
+    Path("table.csv").write_text("1")
+    Path("constants.py").write_text("with open('table.csv') as file:\n    TABLE = file.read()\n")
+    for number in range(3):
+        Path(f"{number}.csv").write_text(str(number))
+
+    import importlib
+
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        constants = importlib.import_module("constants")
+
+        def train(trial, x):
+            open(f"{trial.id}.csv").close()
+            return float(constants.TABLE)
+
+        run = start(train, num_trials=3, workers=1, searchspace={"x": ("DOUBLE", [0, 1])})
+    finally:
+        sys.path.remove(str(Path.cwd()))
+        sys.modules.pop("constants", None)
+    names = [{Path(path).name for path in reads(run, trial_id)} for trial_id in range(3)]
+    assert names == [{"table.csv", f"{number}.csv"} for number in range(3)]
+
+
+def test_a_failed_trial_tells_what_it_had_opened(start: Started) -> None:
+    Path("bad.csv").write_text("?")
+
+    def train():
+        with open("bad.csv") as file:
+            return float(file.read())
+
+    with pytest.raises(RunFailed) as failed:
+        start(train)
+    assert set(reads(failed.value.run)) == {str(Path("bad.csv").absolute())}
+
+
+def test_a_fork_of_the_function_says_nothing_and_its_files_are_not_seen(start: Started) -> None:
+    for name in ("parent.csv", "child.csv"):
+        Path(name).write_text("1")
+
+    def train():
+        pid = os.fork()
+        if pid == 0:
+            open("child.csv").close()
+            os._exit(0)
+        os.waitpid(pid, 0)
+        open("parent.csv").close()
+        return 1
+
+    run = start(train)
+    assert set(reads(run)) == {str(Path("parent.csv").absolute())}
+    assert (run.dir / "events.jsonl").read_text().count('"files_used"') == 1
+
+
+def test_isolated_trials_tell_theirs(start: Started) -> None:
+    Path("data.csv").write_text("1")
+
+    def train(x):
+        open("data.csv").close()
+        return x
+
+    run = start(train, num_trials=2, workers=1, searchspace={"x": ("DOUBLE", [0, 1])}, isolate=True)
+    assert [set(reads(run, trial_id)) for trial_id in (0, 1)] == [{str(Path("data.csv").absolute())}] * 2
+
+
+def test_shipped_files_are_named_by_where_they_were(start: Started, tmp_path: Path) -> None:
+    Path("shipped.csv").write_text("12")
+    make(tmp_path / "lake", ["rows.csv", "parts/1.csv", "parts/deep/2.csv"])
+
+    def train():
+        for name in ("shipped.csv", "rows.csv", "parts/1.csv", "parts/deep/2.csv"):
+            open(name).close()
+        return 1
+
+    found = reads(start(train, files=["shipped.csv", "../lake/rows.csv", str(tmp_path / "lake" / "parts")]))
+    lake = tmp_path / "lake"
+    assert set(found) == {
+        str(Path("shipped.csv").absolute()),
+        str(lake / "rows.csv"),
+        str(lake / "parts/1.csv"),
+        str(lake / "parts/deep/2.csv"),
+    }
+    entry = found[str(Path("shipped.csv").absolute())]
+    assert (entry["size_bytes"], entry["sha256"]) == (2, hashlib.sha256(b"12").hexdigest())
+
+
+def test_of_thousands_of_files_the_fullest_folder_is_named_once(start: Started) -> None:
+    Path("images").mkdir()
+    for number in range(3000):
+        Path(f"images/{number}.png").write_bytes(b"")
+    Path("labels.csv").write_text("1")
+
+    def train():
+        for number in range(3000):
+            open(f"images/{number}.png").close()
+        open("labels.csv").close()
+        return 1
+
+    run = start(train)
+    images = str(Path("images").absolute()) + "/"
+    assert set(reads(run)) == {images, str(Path("labels.csv").absolute())}
+    assert reads(run)[images]["n_files"] == 3000
+    assert reads(run)[images]["mtime"] == Path("images").stat().st_mtime
+
+
+@pytest.fixture
+def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OpenedFiles:
+    """What a trial process has, not installed, in the working directory of `tmp_path/nb`; a test calls its hook."""
+    for name in ("nb", "scratch/w1"):
+        (tmp_path / name).mkdir(parents=True)
+    workdir = Workdir(str(tmp_path / "scratch/w1/work"), str(tmp_path / "nb"))
+    workdir.create()
+    monkeypatch.chdir(workdir.path)
+    opened = OpenedFiles(workdir, str(tmp_path / "scratch/user-code"), str(tmp_path / "scratch/w1"))
+    opened.begin()
+    return opened
+
+
+def make(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("1")
+
+
+def note(opened: OpenedFiles, *names: str) -> None:
+    for name in names:
+        opened.on_event("open", (name, "r", os.O_RDONLY))
+
+
+def test_of_too_many_files_beside_the_notebook_the_notebooks_folder_is_named(
+    opened: OpenedFiles, tmp_path: Path
+) -> None:
+    names = [f"{number}.png" for number in range(MAX_NAMED + 1)]
+    make(tmp_path / "nb", names)
+    note(opened, *names)
+    folder = {"path": f"{tmp_path}/nb/", "mtime": (tmp_path / "nb").stat().st_mtime, "n_files": MAX_NAMED + 1}
+    assert opened.end() == {"reads": (folder,), "writes": (), "n_more": 0}
+
+
+def test_the_fullest_folders_are_named_and_of_the_others_the_files(opened: OpenedFiles, tmp_path: Path) -> None:
+    names = [f"{letter}/{number}" for letter, n in (("a", 900), ("b", 300), ("c", 5)) for number in range(n)]
+    make(tmp_path / "lake", names)
+    note(opened, *(f"{tmp_path}/lake/{name}" for name in names))
+    used = opened.end()
+    assert used is not None
+    assert [entry["path"].removeprefix(f"{tmp_path}/lake/") for entry in used["reads"]] == ["a/", *names[900:]]
+
+
+def test_folders_of_one_size_are_treated_alike(opened: OpenedFiles, tmp_path: Path) -> None:
+    names = [f"{letter}/{number}" for letter in "abcd" for number in range(300)]
+    make(tmp_path / "lake", names)
+    note(opened, *(f"{tmp_path}/lake/{name}" for name in names))
+    used = opened.end()
+    assert used is not None
+    assert [entry["n_files"] for entry in used["reads"]] == [300] * 4
+
+
+def test_files_in_countless_folders_are_counted_beyond_a_limit(opened: OpenedFiles, tmp_path: Path) -> None:
+    names = [f"folder{number}/rows.csv" for number in range(MAX_NAMED + 200)]
+    make(tmp_path / "lake", names)
+    note(opened, *(f"{tmp_path}/lake/{name}" for name in names))
+    used = opened.end()
+    assert used is not None
+    assert (len(used["reads"]), used["n_more"]) == (MAX_NAMED, 200)
+
+
+def test_countless_names_are_not_remembered(opened: OpenedFiles) -> None:
+    for number in range(100_500):
+        opened.on_event("open", (f"/nowhere/{number}", "r", os.O_RDONLY))
+        opened.on_event("os.chdir", (".", -1)) if number % 1000 == 0 else None
+    for _ in range(300_000):
+        opened.on_event("os.chdir", (".", -1))
+    used = opened.end()
+    assert used is not None
+    assert used["reads"] == ()
+    assert 0 < used["n_more"] < 102_000
+
+
+def test_strange_names_and_a_current_directory_that_is_gone_do_no_harm(
+    opened: OpenedFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path, ["gone/x", "lake/\udcff.csv"])
+    for name in (
+        3,
+        None,
+        b"bytes\xff",
+        "",
+        "/",
+        "//",
+        ".",
+        "a\0b/c",
+        "\0",
+        Path("path"),
+        object(),
+        "x" * 10_000,
+        "\ud800/x",
+        "\ud800",
+        ":memory:",
+    ):
+        opened.on_event("open", (name, None, os.O_RDONLY))
+        opened.on_event("open", (name, None, os.O_RDWR | os.O_CREAT))
+        opened.on_event("sqlite3.connect", (name,))
+    monkeypatch.chdir(tmp_path / "gone")
+    note(opened, "x", f"{tmp_path}/lake/\udcff.csv")
+    (tmp_path / "gone" / "x").unlink()
+    (tmp_path / "gone").rmdir()
+    opened.on_event("os.chdir", ("/", -1))
+    monkeypatch.chdir(tmp_path)
+    used = opened.end()
+    assert used is not None
+    assert [entry["path"] for entry in used["reads"]] == [f"{tmp_path}/lake/\udcff.csv"]
+    json.dumps(used)
+
+
+def test_the_second_trial_that_reads_a_file_need_not_hash_it_again(opened: OpenedFiles, tmp_path: Path) -> None:
+    rows = tmp_path / "lake" / "rows.csv"
+    make(tmp_path / "lake", ["rows.csv"])
+    note(opened, str(rows))
+    first = opened.end()
+    opened.begin()
+    note(opened, str(rows))
+    rows.chmod(0)
+    assert opened.end() == first
+    rows.chmod(0o644)
+    rows.write_text("2")
+    opened.begin()
+    note(opened, str(rows))
+    assert opened.end() != first
+
+
+def test_beyond_64_mb_there_is_no_hash(start: Started) -> None:
+    with open("large.bin", "wb") as file:
+        file.truncate((64 << 20) + 1)
+    Path("small.csv").write_text("1")
+
+    def train():
+        open("large.bin").close()
+        open("small.csv").close()
+        return 1
+
+    found = {Path(path).name: entry for path, entry in reads(start(train)).items()}
+    assert found["large.bin"]["sha256"] == ""
+    assert found["large.bin"]["size_bytes"] == (64 << 20) + 1
+    assert len(found["small.csv"]["sha256"]) == 64
+
+
+def test_what_libraries_open_in_c_is_seen(start: Started) -> None:
+    import h5py
+    import numpy as np
+    import pandas as pd
+    import safetensors.torch
+    import torch
+
+    for name in ("table", "handle", "folder/part-1", "folder/part-2", "folder/deep/part-3", "dataset", "one", "two"):
+        Path(f"{name}.parquet").parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame({"a": [1, 2]}).to_parquet(f"{name}.parquet")
+    for name in ("old.h5", "appended.h5"):
+        h5py.File(name, "w").close()
+    safetensors.torch.save_file({"a": torch.zeros(2)}, "weights.safetensors")
+
+    def train():
+        import h5py
+        import pyarrow.dataset as ds
+        import pyarrow.parquet as pq
+        from safetensors.torch import load_file
+
+        pq.read_table("table.parquet")
+        pq.ParquetFile(source="handle.parquet").read()
+        pq.read_table("folder")
+        ds.dataset(Path("dataset.parquet").absolute()).to_table()
+        ds.dataset(["one.parquet", "two.parquet"])
+        h5py.File("old.h5").close()
+        h5py.File("appended.h5", mode="a").close()
+        h5py.File("made.h5", "w").close()
+        load_file("weights.safetensors")
+        with open("handle.parquet", "rb") as file:
+            pq.read_table(file)
+        return float(np.ones(1)[0])
+
+    run = start(train)
+    here = str(Path.cwd()) + "/"
+    assert run.state == "COMPLETE"
+    assert {path.removeprefix(here) for path in reads(run)} == {
+        "table.parquet",
+        "handle.parquet",
+        "folder/part-1.parquet",
+        "folder/part-2.parquet",
+        "folder/deep/part-3.parquet",
+        "dataset.parquet",
+        "one.parquet",
+        "two.parquet",
+        "old.h5",
+        "appended.h5",
+        "weights.safetensors",
+    }
+    assert writes(run) == {}
+
+
+def test_what_pandas_numpy_pillow_and_sqlite_open_is_seen(start: Started) -> None:
+    import sqlite3
+
+    import numpy as np
+    import pandas as pd
+    from PIL import Image
+
+    frame = pd.DataFrame({"a": [1, 2]})
+    frame.to_csv("frame.csv", index=False)
+    frame.to_parquet("frame.parquet")
+    np.save("array.npy", np.zeros(2))
+    Image.new("L", (2, 2)).save("image.png")
+    sqlite3.connect("base.sqlite").close()
+
+    def train():
+        pd.read_csv("frame.csv")
+        pd.read_parquet("frame.parquet")
+        np.load("array.npy", mmap_mode="r")
+        Image.open("image.png").load()
+        sqlite3.connect("base.sqlite").close()
+        return 1
+
+    assert {Path(path).name for path in reads(start(train))} == {
+        "frame.csv",
+        "frame.parquet",
+        "array.npy",
+        "image.png",
+        "base.sqlite",
+    }
