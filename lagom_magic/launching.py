@@ -22,7 +22,7 @@ from lagom_magic.errors import ClusterError, ConfigError, StoreError
 from lagom_magic.events.ablation import COMPONENT, REPEAT
 from lagom_magic.events.facts import RunState
 from lagom_magic.mirroring import MirrorPlan, Mirrors, together
-from lagom_magic.resuming import RepeatedCall, check_resumable, checkpoint_of
+from lagom_magic.resuming import RepeatedCall, check_resumable, checkpoint_of, going_on_with, notebook_dir_of
 from lagom_magic.run import Run, stored_importances
 from lagom_magic.search.base import Direction, Suggestion
 from lagom_magic.search.factory import Search, make_search
@@ -81,6 +81,9 @@ class Launching:
         if resumed is not None:
             fetch(resumed.dir)
         self._notebook_dir = notebook_dir.resolve()
+        self._repeated = called if isinstance(called, RepeatedCall) else None
+        if self._repeated is not None:
+            self._notebook_dir = notebook_dir_of(self._repeated.run) or self._notebook_dir
         self._make_launcher = make_launcher
         self._checkpoint: Path | None = None
         #: The run whose folder this one goes on in.
@@ -94,7 +97,6 @@ class Launching:
         self._past: Past | None = None
         self._n_past = 0
         is_local = self._will_be_local()
-        self._repeated = called if isinstance(called, RepeatedCall) else None
         self._call: Call
         if isinstance(called, RepeatedCall):
             self._call = KeptCall(called.run.dir, self._notebook_dir, is_local=is_local)
@@ -102,9 +104,7 @@ class Launching:
             self._call = FunctionCall(called, config, source, self._notebook_dir, is_local=is_local)
         self._search = _search_of(self._call, config) if self._point is None else _only(self._point)
         if self._continued is not None:
-            check_resumable(
-                self._continued, config, self._call.space, self._call.fixed_hparams, self._search, self._n_trials()
-            )
+            check_resumable(self._continued, config, self._call, self._search, self._n_trials())
             facts = [line.fact for line in JournalReader(self._continued.dir).read_new()]
             self._n_past = len(facts)
             self._past = replay(
@@ -128,7 +128,12 @@ class Launching:
         """What to say of where this run comes from."""
         if self._past is not None:
             n_ended = len(self._past.trials) - self._past.n_missing
-            return (f"resumed: {n_ended} of {self._n_trials()} trials had ended.",)
+            lost = self._past.lost_files
+            shown = f"{', '.join(lost[:3])}{f' and {len(lost) - 3:,} more' if len(lost) > 3 else ''}"
+            return (
+                f"resumed: {n_ended} of {self._n_trials()} trials had ended.",
+                *([f"files that did not arrive before the run was cut off: {shown}."] if lost else []),
+            )
         if self._repeated is None:
             return ()
         run, trial_id = self._repeated.run, self._repeated.trial_id
@@ -222,11 +227,21 @@ class Launching:
 
     def _store(self, notices: Callable[[str], None]) -> RunStore:
         if self._continued is not None:
-            return RunStore.resume(self._continued.dir, self._call.source, self._n_past, notices)
+            return self._store_to_go_on_in(self._continued, notices)
         store = RunStore.create(default_home(), self._experiment_name(), self._document(), self._call.source, notices)
         if not isinstance(self._config, DistributedConfig):
             store.keep_call(kept(self._call))
         store.keep_provenance(self._notebook_dir, self._surroundings)
+        return store
+
+    def _store_to_go_on_in(self, run: Run, notices: Callable[[str], None]) -> RunStore:
+        """The run's own, with what it goes on with: its options, and the function where that is another one."""
+        is_kept = isinstance(self._call, KeptCall)
+        config = going_on_with(run, self._config) if is_kept else self._config.document()
+        changed = {"config": config} if is_kept else {"config": config, "components": self._call.document()}
+        store = RunStore.resume(run.dir, changed, self._call.source, self._n_past, notices)
+        if not is_kept:
+            store.keep_call(kept(self._call))
         return store
 
     def _surroundings(self) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lagom_magic.errors import ConfigError
 from lagom_magic.events.ablation import REPEAT
@@ -22,6 +23,10 @@ from lagom_magic.spec.config import (
     OptimizationConfig,
 )
 from lagom_magic.spec.space_json import space_from_json, space_to_json
+from lagom_magic.store.jsontext import json_line
+
+if TYPE_CHECKING:
+    from lagom_magic.calling import Call
 
 #: Kind of a run → the config that makes such runs.
 _CONFIGS: dict[str, type[BaseConfig]] = {"hpo": OptimizationConfig, "ablate": AblationConfig, "run": BaseConfig}
@@ -88,9 +93,11 @@ def config_of_trial(run: Run, changed: Mapping[str, Any] | None = None) -> BaseC
         "optimization_key": None if header is None else header.metric,
         "direction": "max" if header is None else header.direction,
         "seed": None if header is None else header.seed,
-        "trial_timeout": run.config.get("config", {}).get("trial_timeout"),
         "workers": 1,
     }
+    stored = run.config.get("config") or {}
+    same = ("trial_timeout", "gpus_per_worker", "autolog", "log_weights")
+    options |= {name: stored[name] for name in same if name in stored}
     return BaseConfig(**options | dict(changed or {}))
 
 
@@ -191,8 +198,7 @@ def checkpoint_of(run: Run) -> Path:
 def check_resumable(
     run: Run,
     config: BaseConfig,
-    space: Mapping[str, Any],
-    fixed_hparams: Mapping[str, Any],
+    call: Call,
     search: Search,
     n_trials: int,
 ) -> None:
@@ -201,8 +207,7 @@ def check_resumable(
     Args:
         run: the earlier run.
         config: of the run as it goes on.
-        space: what is searched now.
-        fixed_hparams: those that are fixed now.
+        call: what it calls now.
         search: its sampler and pruner.
         n_trials: how many trials it is to have in all.
 
@@ -218,28 +223,54 @@ def check_resumable(
         raise ConfigError(f"run {run.id} (--resume) is of %%lagom {header.kind}, not of %%lagom {kind}.")
     was = {
         "the search space": space_to_json(space_from_json(document.get("searchspace") or {})),
-        "the fixed hyperparameters": document.get("fixed_hparams", dict(fixed_hparams)),
+        "the fixed hyperparameters": document.get("fixed_hparams", call.fixed_hparams),
         "the metric": header.metric,
         "the direction": header.direction,
         "the seed": header.seed,
         "the sampler": header.sampler,
         "the pruner": header.pruner,
     }
-    now = (space_to_json(space), dict(fixed_hparams), config.metric, config.direction, config.seed)
+    now = (space_to_json(call.space), call.fixed_hparams, config.metric, config.direction, config.seed)
     for (what, before), after in zip(was.items(), (*now, search.sampler_name, search.pruner_name), strict=True):
-        if before != after:
+        if _as_json(before) != _as_json(after):
             raise ConfigError(
                 f"run {run.id} (--resume) cannot go on with another search: {what} was {before!r} and is {after!r}. "
                 "Leave that option as it was, or begin a new run without --resume."
             )
+    left_out, leaves_out = document.get("components") or {}, _as_json(call.document()) or {}
+    other = [label for label in {**left_out, **leaves_out} if left_out.get(label) != leaves_out.get(label)]
+    if other:
+        raise ConfigError(
+            f"run {run.id} (--resume) cannot go on with another ablation: {', '.join(other)} leave out something else, "
+            "or only one of the two has them. Begin a new run without --resume."
+        )
     counts = run.view.counts
     n_ended = sum(counts[state] for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED))
     if n_ended >= n_trials:
-        more = {
-            "hpo": f" --trials {2 * n_ended} goes on with more.",
-            "ablate": f" --repeats {2 * getattr(config, 'repeats', 1)} goes on with more.",
-        }.get(kind, "")
+        more = ""
+        if kind == "hpo" and search.sampler.n_trials is None:
+            more = f" --trials {2 * n_ended} goes on with more."
+        elif isinstance(config, AblationConfig) and config.num_trials is None:
+            more = f" --repeats {2 * config.repeats} goes on with more."
         raise ConfigError(f"nothing of run {run.id} is missing: {n_ended} of {n_trials} trials have ended.{more}")
+
+
+def going_on_with(run: Run, config: BaseConfig) -> dict[str, Any]:
+    """What run.json says of the options when a run goes on with the function that its folder keeps."""
+    before = run.config.get("config") or {}
+    return {name: before.get(name, value) if name in _TRAVELS else value for name, value in config.document().items()}
+
+
+def notebook_dir_of(run: Run) -> Path | None:
+    """Where relative paths began in a run; None when that folder is not here."""
+    folder = run.config.get("notebook_dir")
+    path = Path(folder) if isinstance(folder, str) else None
+    return path if path is not None and path.is_dir() else None
+
+
+def _as_json(value: Any) -> Any:
+    """As it is when it has been in run.json."""
+    return json.loads(json_line(value))
 
 
 def _check_ended(run: Run) -> None:

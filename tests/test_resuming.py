@@ -222,3 +222,90 @@ def test_the_elapsed_time_leaves_out_the_pause(monkeypatch: pytest.MonkeyPatch) 
     journal.write_text("".join(json.dumps(fact) + "\n" for fact in facts))
     resumed = called(RepeatedCall(Run(run.dir)), config_of(run), Run(run.dir))
     assert json.loads((resumed.dir / "result.json").read_text())["duration_s"] < 60
+
+
+def test_an_extension_is_remembered_by_the_next_resume() -> None:
+    short = called(noisy, search(4))
+    longer = called(RepeatedCall(short), config_of(short, {"num_trials": 8}), short)
+    longer = cut(longer, line_of(longer, "trial_ended", 6))
+    resumed = called(RepeatedCall(longer), config_of(longer), longer)
+    assert [trial.state for trial in resumed.trials] == [TrialState.COMPLETE] * 8
+
+
+def test_a_mended_function_is_the_one_that_is_gone_on_with() -> None:
+    run = called(noisy, search(6))
+    run = cut(run, line_of(run, "trial_ended", 2))
+
+    def mended(x: Float(0.0, 1.0), n: Int(1, 9) = 3, reporter=None):  # type: ignore[no-untyped-def]
+        return {"score": 100.0}
+
+    run = called(mended, search(6), run)
+    run = cut(run, line_of(run, "trial_ended", 4))
+    resumed = called(RepeatedCall(run), config_of(run), run)
+    assert sorted(trial.metric or 0 for trial in resumed.trials)[2:] == [100.0] * 4
+
+
+@pytest.mark.parametrize("sampler", ["random", "qmc"])
+def test_an_unseeded_search_is_resumed_with_what_it_had(sampler: str) -> None:
+    config = OptimizationConfig(num_trials=5, workers=1, seed=None, pruner="none", optimizer=sampler)
+    run = called(noisy, config)
+    before = [trial.hparams for trial in run.trials]
+    run = cut(run, line_of(run, "trial_ended", 3))
+    n_began = len(run.trials)
+    resumed = called(RepeatedCall(run), config_of(run), run)
+    assert [trial.hparams for trial in resumed.trials[:n_began]] == before[:n_began]
+    assert len(resumed.trials) == 5
+
+
+def test_an_ablation_that_leaves_out_something_else_is_no_continuation() -> None:
+    def first(decay: Switch(0.0) = 0.3):  # type: ignore[no-untyped-def]
+        return {"score": decay}
+
+    def other(decay: Switch(0.25) = 0.3):  # type: ignore[no-untyped-def]
+        return {"score": decay}
+
+    run = called(first, AblationConfig(repeats=2, workers=1, optimization_key="score"))
+    with pytest.raises(ConfigError, match=r"another ablation: decay leave out something else"):
+        called(other, AblationConfig(repeats=4, workers=1, optimization_key="score"), run)
+
+
+def test_files_that_did_not_arrive_before_the_cut_are_told() -> None:
+    def writes(x: Float(0.0, 1.0)):  # type: ignore[no-untyped-def]
+        with open("notes.txt", "w") as file:
+            file.write("text")
+        return {"score": x, "notes": "notes.txt"}
+
+    run = called(writes, search(3, optimization_key="score"))
+    run = cut(run, line_of(run, "trial_ended", 2))
+    resumed = called(RepeatedCall(run), config_of(run), run)
+    (notice,) = [text for text in resumed.view.notices if "did not arrive" in text]
+    assert "artifacts/notes.txt of trial" in notice
+
+
+def test_a_kept_function_reads_beside_its_own_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def reads():  # type: ignore[no-untyped-def]
+        with open("data.txt") as file:
+            return {"score": float(file.read())}
+
+    (tmp_path / "data.txt").write_text("7")
+    run = called(reads, BaseConfig())
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    again = called(RepeatedCall(run), config_of(run))
+    assert again.trials[0].metric == 7.0
+
+
+def test_a_resume_that_cannot_write_leaves_the_run_as_it_was() -> None:
+    def mended(x: Float(0.0, 1.0), n: Int(1, 9) = 3, reporter=None):  # type: ignore[no-untyped-def]
+        return {"score": 100.0}
+
+    run = called(noisy, search(3))
+    before = json.loads((run.dir / "result.json").read_text())
+    (run.dir / "source.2.py").mkdir()
+    with pytest.raises(LagomError, match="Cannot go on in the run folder"):
+        called(mended, search(5), run)
+    assert not Run(run.dir).is_alive
+    assert json.loads((run.dir / "result.json").read_text())["counts"] == before["counts"]
+    (run.dir / "source.2.py").rmdir()
+    assert len(called(RepeatedCall(run), config_of(run, {"num_trials": 5}), run).trials) == 5

@@ -140,12 +140,12 @@ def open_common_board(run_dirs: Sequence[Path]) -> Board:
     Raises:
         LagomError: when it cannot be started; holds its last words.
     """
-    return _boards.open(*(run_dir.absolute() for run_dir in run_dirs))
+    return _boards.open(*dict.fromkeys(run_dir.absolute() for run_dir in run_dirs))
 
 
 def stop_board(*run_dirs: Path | str) -> bool:
     """Ends the TensorBoard that this process has started for a run, or for these together; False without one."""
-    return _boards.stop(*(Path(run_dir).absolute() for run_dir in run_dirs))
+    return _boards.stop(*dict.fromkeys(Path(run_dir).absolute() for run_dir in run_dirs))
 
 
 def board_bundle(board: Board) -> dict[str, Any]:

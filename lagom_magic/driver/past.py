@@ -12,6 +12,7 @@ from lagom_magic.driver.judge import steering_value
 from lagom_magic.errors import StoreError
 from lagom_magic.events.facts import (
     Fact,
+    FileStored,
     HParams,
     MetricReported,
     TrialEnded,
@@ -43,6 +44,8 @@ class PastTrial:
     ended: TrialEnded | None = None
     n_failures: int = 0
     is_lost: bool = False
+    #: The pruner has given it up: what it reported on its way to the end is not heard.
+    is_pruned: bool = False
     is_told: bool = False
 
 
@@ -53,6 +56,8 @@ class Past:
     trials: dict[int, PastTrial] = field(default_factory=dict)
     metric_name: str | None = None
     metric_was_seen: bool = False
+    #: "artifacts/model.pt of trial 7": announced by trials that have ended, and not there.
+    lost_files: list[str] = field(default_factory=list)
 
     @property
     def n_missing(self) -> int:
@@ -92,6 +97,8 @@ def replay(
                 replayed.ended(fact, following)
             case TrialRequeued():
                 replayed.requeued(fact)
+            case FileStored():
+                replayed.stored(fact)
     return replayed.end()
 
 
@@ -101,6 +108,8 @@ class _Replay:
         self._pruner = pruner
         self._fixed_hparams = fixed_hparams
         self._named = metric
+        #: (trial, attempt, path) of files that ended trials have announced and that have not arrived.
+        self._due: set[tuple[int, int, str]] = set()
         self._past = Past(metric_name=metric)
 
     def started(self, fact: TrialStarted) -> None:
@@ -132,8 +141,9 @@ class _Replay:
 
     def reported(self, fact: MetricReported) -> None:
         value = steering_value(fact, self._past.metric_name, self._named)
-        if value is not None and self._running(fact.trial_id, fact.attempt) is not None:
-            self._pruner.report(fact.trial_id, fact.step, value)
+        trial = self._running(fact.trial_id, fact.attempt)
+        if value is not None and trial is not None and not trial.is_pruned:
+            trial.is_pruned = self._pruner.report(fact.trial_id, fact.step, value)
 
     def ended(self, fact: TrialEnded, following: Fact | None) -> None:
         trial = self._running(fact.trial_id, fact.attempt)
@@ -143,6 +153,7 @@ class _Replay:
             trial.n_failures += 1
             return
         trial.ended = fact
+        self._due |= {(fact.trial_id, fact.attempt, path) for path in fact.files}
         self._learn_metric(fact)
         self._pruner.end(fact.trial_id, fact.state)
         tell = self._sampler.tell_again if trial.is_told else self._sampler.tell
@@ -158,10 +169,14 @@ class _Replay:
     def requeued(self, fact: TrialRequeued) -> None:
         trial = self._past.trials.get(fact.trial_id)
         if trial is not None and fact.attempt > trial.attempt:
-            trial.attempt, trial.ended = fact.attempt, None
+            trial.attempt, trial.ended, trial.is_pruned = fact.attempt, None, False
             self._pruner.restart(fact.trial_id)
 
+    def stored(self, fact: FileStored) -> None:
+        self._due.discard((fact.trial_id, fact.attempt, fact.path))
+
     def end(self) -> Past:
+        self._past.lost_files = [f"{path} of trial {trial_id}" for trial_id, _, path in sorted(self._due)]
         for trial_id, trial in self._past.trials.items():
             if trial.ended is None:
                 self._pruner.restart(trial_id)

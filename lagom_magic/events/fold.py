@@ -150,7 +150,7 @@ def _metric_reported(view: RunView, fact: MetricReported, time: float) -> None:
     trial.n_steps += 1
     trial.last_step = fact.step
     trial.changed_at = view.n_facts
-    _learn_metrics(view, trial, fact.metrics)
+    _learn_metrics(view, trial, fact.metrics, is_automatic=fact.is_automatic)
     counted = (logged_value if fact.is_automatic else counted_value)(fact.metrics, view.metric_name)
     if counted is not None:
         view.metric_name, trial.last_value = counted
@@ -262,8 +262,12 @@ def _release(view: RunView, trial: TrialView, n_ended: int) -> None:
             worker.n_ended += n_ended
 
 
-def _learn_metrics(view: RunView, trial: TrialView, metrics: Metrics) -> None:
+def _learn_metrics(view: RunView, trial: TrialView, metrics: Metrics, *, is_automatic: bool = False) -> None:
     trial.metrics.update(metrics)
+    if is_automatic:
+        view.logged_names.update(name for name in metrics if name not in view.metric_names)
+    elif view.logged_names:
+        view.logged_names.difference_update(metrics)
     for name in metrics:
         view.metric_names[name] = None
 

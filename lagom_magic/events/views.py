@@ -183,6 +183,8 @@ class RunView:
     #: Ordered sets: every metric and hyperparameter seen.
     metric_names: dict[str, None] = field(default_factory=dict)
     hparam_names: dict[str, None] = field(default_factory=dict)
+    #: Those of the metrics that no function has told of: libraries have logged them by themselves.
+    logged_names: set[str] = field(default_factory=set)
     n_facts: int = 0
     #: Facts that were left out because they belong to an attempt or incarnation that is over.
     n_late: int = 0

@@ -14,11 +14,11 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
-from lagom_magic.errors import ConfigError
 from lagom_magic.events.facts import HParams, TrialState
 from lagom_magic.search.base import EXHAUSTED, Answer, Direction, Sampler, Suggestion
 from lagom_magic.search.distributions import distribution_of, drawn_of, value_of
 from lagom_magic.search.quiet import quiet_optuna
+from lagom_magic.search.recalling import as_given
 from lagom_magic.spec.space import Searchspace
 
 DIRECTIONS = {"max": optuna.study.StudyDirection.MAXIMIZE, "min": optuna.study.StudyDirection.MINIMIZE}
@@ -104,6 +104,10 @@ class AskTellStudy(optuna.Study):
         old, latest = trials[: -self._history], trials[-self._history :]
         return [trial for trial in old if trial.number in best or not trial.state.is_finished()] + latest
 
+    def attributes_of(self, number: int) -> dict[str, Any]:
+        """What the sampler has noted of a trial."""
+        return dict(super()._get_trials(deepcopy=False)[number].system_attrs)
+
     def stop(self) -> None:
         """Called by a sampler; Optuna's own would refuse outside its `optimize`."""
         self.is_stopped = True
@@ -142,8 +146,8 @@ class OptunaSampler(Sampler):
         #: {trial_id: number in the study} of those told as FAILED, which may be told again.
         self._failed: dict[int, int] = {}
         self._worst: float | None = None
-        #: {trial_id: parameters} of trials in flight of a run that is resumed.
-        self._recalled: dict[int, dict[str, Any]] = {}
+        #: {trial_id: (parameters, the sampler's attributes)} of trials in flight of a run that is resumed.
+        self._recalled: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
         #: What was recalled so far is what the sampler suggests by itself.
         self._is_as_it_was = True
 
@@ -169,16 +173,24 @@ class OptunaSampler(Sampler):
             if isinstance(asked, Suggestion) and asked.hparams == hparams:
                 return asked
             self._is_as_it_was = False
-            if trial_id in self._in_flight:
-                self._study.tell(self._in_flight.pop(trial_id), state=optuna.trial.TrialState.FAIL)
-        for name, value in hparams.items():
-            if name not in self._space or not self._space[name].contains(value):
-                raise ConfigError(
-                    f"the run that is resumed has {name}={value!r} in trial {trial_id}, which its search space has "
-                    "not. Give it the space that it had."
-                )
-        self._recalled[trial_id] = {name: drawn_of(self._space[name], value) for name, value in hparams.items()}
-        return Suggestion(dict(hparams))
+            self._drop(trial_id)
+        suggestion = as_given(self._space, trial_id, hparams)
+        params = {name: drawn_of(self._space[name], value) for name, value in hparams.items()}
+        self._recalled[trial_id] = params, self._attributes(trial_id)
+        return suggestion
+
+    def _attributes(self, trial_id: int) -> dict[str, Any]:
+        """What the sampler knows its own points by; only a CMA-ES does, and it gives it to who asks."""
+        if not isinstance(self._study.sampler, optuna.samplers.CmaEsSampler) or self._study.is_stopped:
+            return {}
+        self.ask(trial_id)
+        attributes = self._study.attributes_of(self._in_flight[trial_id].number) if trial_id in self._in_flight else {}
+        self._drop(trial_id)
+        return attributes
+
+    def _drop(self, trial_id: int) -> None:
+        if trial_id in self._in_flight:
+            self._study.tell(self._in_flight.pop(trial_id), state=optuna.trial.TrialState.FAIL)
 
     def tell(self, trial_id: int, state: TrialState, value: float | None) -> None:
         if trial_id in self._recalled:
@@ -199,9 +211,10 @@ class OptunaSampler(Sampler):
             self._study.tell(trial, state=result)
 
     def _tell_recalled(self, trial_id: int, state: TrialState, value: float | None) -> None:
-        params = self._recalled.pop(trial_id)
+        params, attributes = self._recalled.pop(trial_id)
         result, value = self._as_result(state, value)
-        number = self._study.add_ended(params, {name: self._distributions[name] for name in params}, result, value)
+        distributions = {name: self._distributions[name] for name in params}
+        number = self._study.add_ended(params, distributions, result, value, attributes)
         if state is TrialState.FAILED:
             self._failed[trial_id] = number
         if result is optuna.trial.TrialState.COMPLETE and value is not None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-from lagom_magic.events.facts import TrialState
+from lagom_magic.events.facts import HParams, TrialState
 from lagom_magic.search.base import Sampler, Suggestion
+from lagom_magic.search.recalling import as_given
 from lagom_magic.search.scale import value_at
 from lagom_magic.spec.space import Searchspace
 
@@ -35,6 +36,7 @@ class QmcSampler(Sampler):
         from scipy.stats import qmc  # type: ignore[import-untyped]
 
         self._space = space
+        self._is_unseeded = seed is None
         self._engine = qmc.Sobol(len(space), scramble=True, seed=secrets.randbits(63) if seed is None else seed)
         self._points: list[list[float]] = []
 
@@ -46,6 +48,11 @@ class QmcSampler(Sampler):
             if domain.is_active(hparams):
                 hparams[name] = value_at(domain, position)
         return Suggestion(hparams)
+
+    def recall(self, trial_id: int, hparams: HParams, budget: int | None) -> Suggestion:
+        return (
+            as_given(self._space, trial_id, hparams) if self._is_unseeded else super().recall(trial_id, hparams, budget)
+        )
 
     def tell(self, trial_id: int, state: TrialState, value: float | None) -> None:
         """Nothing to learn."""

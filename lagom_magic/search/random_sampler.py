@@ -10,8 +10,9 @@ import random
 import secrets
 from typing import Any
 
-from lagom_magic.events.facts import TrialState
+from lagom_magic.events.facts import HParams, TrialState
 from lagom_magic.search.base import Sampler, Suggestion
+from lagom_magic.search.recalling import as_given
 from lagom_magic.search.scale import value_at
 from lagom_magic.spec.space import Searchspace
 
@@ -28,6 +29,7 @@ class RandomSampler(Sampler):
 
     def __init__(self, space: Searchspace, seed: int | None = None) -> None:
         self._space = space
+        self._is_unseeded = seed is None
         self._seed = secrets.randbits(64) if seed is None else seed
 
     def ask(self, trial_id: int) -> Suggestion:
@@ -38,6 +40,11 @@ class RandomSampler(Sampler):
             if domain.is_active(hparams):
                 hparams[name] = value_at(domain, position)
         return Suggestion(hparams)
+
+    def recall(self, trial_id: int, hparams: HParams, budget: int | None) -> Suggestion:
+        return (
+            as_given(self._space, trial_id, hparams) if self._is_unseeded else super().recall(trial_id, hparams, budget)
+        )
 
     def tell(self, trial_id: int, state: TrialState, value: float | None) -> None:
         """Nothing to learn."""

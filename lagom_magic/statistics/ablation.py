@@ -121,9 +121,10 @@ def ablation_of(view: RunView) -> Ablation:
 
 
 def _metrics(view: RunView) -> list[str]:
-    """The metric that counts, then the others; a plain returned number is the one that counts."""
+    """The metric that counts, then the others that functions told of; a plain number is the one that counts."""
     counting = view.metric_name or next(iter(view.metric_names), "metric")
-    return [counting, *(name for name in view.metric_names if name not in (counting, "metric"))]
+    passed_over = {counting, "metric", *view.logged_names}
+    return [counting, *(name for name in view.metric_names if name not in passed_over)]
 
 
 def _ordered(components: Mapping[str, Component], counted: Comparison) -> list[Component]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -42,19 +43,23 @@ class StoredCall:
 
 
 def write_call(layout: RunLayout, call: StoredCall) -> bool:
-    """Keep the call; False when it is too big to be kept.
+    """Keep the call, in place of an earlier one; False when it is too big to be kept.
 
     Raises:
         OSError: as the file system reports it.
     """
     if len(call.payload) > MAX_PAYLOAD_BYTES:
         return False
-    folder = layout.call
+    folder = layout.call.with_name(f".{layout.call.name}.part")
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
     document = {name: value for name, value in asdict(call).items() if not isinstance(value, bytes)}
     (folder / "payload.pkl").write_bytes(call.payload)
     (folder / "code.zip").write_bytes(call.user_code_zip)
-    write_whole(folder / "call.json", json_text({"format": FORMAT, **document}).encode())  # the last: all is there
+    write_whole(folder / "call.json", json_text({"format": FORMAT, **document}).encode())
+    if layout.call.exists():
+        shutil.rmtree(layout.call)
+    folder.rename(layout.call)  # the last: all is there
     return True
 
 
@@ -100,14 +105,3 @@ def read_document(layout: RunLayout) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise StoreError(f"{layout.run_json} holds no JSON object.")
     return document
-
-
-def write_changed_source(layout: RunLayout, source: str) -> None:
-    """Keep the source of a function that has changed since the run began: source.2.py, source.3.py …
-
-    Raises:
-        OSError: as the file system reports it.
-    """
-    kept = [layout.source, *sorted(layout.root.glob("source.*.py"))]
-    if source not in (path.read_text(errors="replace") for path in kept if path.exists()):
-        write_whole(layout.root / f"source.{len(kept) + 1}.py", source.encode(errors="backslashreplace"))

@@ -231,6 +231,19 @@ def read_file(path: Path, limit_bytes: int) -> bytes:
         os.close(descriptor)
 
 
+def write_unless_kept(path: Path, text: str) -> None:
+    """Write a text beside others of its kind, `name.txt`, `name.2.txt` …, unless one of them is the same.
+
+    Raises:
+        OSError: as the file system reports it.
+    """
+    kept = [other for other in (path, *sorted(path.parent.glob(f"{path.stem}.*{path.suffix}"))) if other.exists()]
+    if text in (other.read_text(errors="replace") for other in kept):
+        return
+    target = path.with_name(f"{path.stem}.{len(kept) + 1}{path.suffix}") if kept else path
+    write_whole(target, text.encode(errors="backslashreplace"))
+
+
 def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
     """`os.write` until everything is written.
 

@@ -30,7 +30,7 @@ from lagom_magic.spec.secret_urls import without_secrets
 from lagom_magic.store.data_files import file_entries
 from lagom_magic.store.git import git_state
 from lagom_magic.store.jsontext import json_text
-from lagom_magic.store.layout import FORMAT, RunLayout, write_whole
+from lagom_magic.store.layout import FORMAT, RunLayout, write_unless_kept, write_whole
 
 #: What stands in place of a setting that may hold a secret.
 HIDDEN = "(hidden)"
@@ -57,9 +57,27 @@ def write_run_json(layout: RunLayout, experiment: str, document: Mapping[str, An
         "run_id": layout.root.name,
         "experiment": experiment,
         "created_at": now.isoformat(timespec="milliseconds"),
-        "driver": {"host": socket.gethostname(), "pid": os.getpid(), "user": _user(), "cwd": os.getcwd()},
+        "driver": _driver(),
     }
     write_whole(layout.run_json, json_text(ours | dict(document)).encode())
+
+
+def rewrite_run_json(layout: RunLayout, document: Mapping[str, Any], changed: Mapping[str, Any]) -> None:
+    """Write what a run that is resumed goes on with, and who drives it now.
+
+    Args:
+        layout: of the run.
+        document: its content so far.
+        changed: keys in place of what they were.
+
+    Raises:
+        OSError: as the file system reports it.
+    """
+    write_whole(layout.run_json, json_text({**document, **changed, "driver": _driver()}).encode())
+
+
+def _driver() -> dict[str, Any]:
+    return {"host": socket.gethostname(), "pid": os.getpid(), "user": _user(), "cwd": os.getcwd()}
 
 
 def write_source(layout: RunLayout, source: str) -> None:
@@ -74,11 +92,13 @@ def write_source(layout: RunLayout, source: str) -> None:
 def write_environment(layout: RunLayout) -> None:
     """Write what the driver runs on, in the form of a requirements file.
 
+    A run that is resumed where something else is installed keeps both: environment.2.txt, environment.3.txt …
+
     Raises:
         OSError: as the file system reports it.
     """
     header = f"# Python {platform.python_version()} ({sys.executable})\n# {platform.platform()}\n"
-    write_whole(layout.environment, (header + "\n".join(_installed()) + "\n").encode())
+    write_unless_kept(layout.environment, header + "\n".join(_installed()) + "\n")
 
 
 def write_provenance(layout: RunLayout, notebook_dir: Path, gather: Callable[[], Mapping[str, Any]]) -> None:

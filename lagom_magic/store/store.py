@@ -29,12 +29,12 @@ from lagom_magic.events.facts import (
 from lagom_magic.events.fold import fold
 from lagom_magic.events.views import RunView
 from lagom_magic.store.background import Background, Chore, Close, Output
-from lagom_magic.store.call import StoredCall, read_document, write_call, write_changed_source
+from lagom_magic.store.call import StoredCall, read_document, write_call
 from lagom_magic.store.exports import Export, Exports, register
 from lagom_magic.store.files import FileReceiver
 from lagom_magic.store.journal import JournalReader, JournalWriter
-from lagom_magic.store.layout import RunLayout, create_run_dir
-from lagom_magic.store.provenance import write_provenance, write_run_json, write_source
+from lagom_magic.store.layout import RunLayout, create_run_dir, write_unless_kept
+from lagom_magic.store.provenance import rewrite_run_json, write_provenance, write_run_json, write_source
 from lagom_magic.store.requests import RequestPipe
 
 logger = logging.getLogger("lagom_magic.store")
@@ -81,11 +81,14 @@ class RunStore:
             raise StoreError(f"Cannot begin the run folder {layout.root}: {error}.") from error
 
     @classmethod
-    def resume(cls, run_dir: Path, source: str, n_facts: int, on_error: Callable[[str], None]) -> RunStore:
+    def resume(
+        cls, run_dir: Path, changed: Mapping[str, Any], source: str, n_facts: int, on_error: Callable[[str], None]
+    ) -> RunStore:
         """Go on with a run that has ended, or whose driver died. What it has stays.
 
         Args:
             run_dir: its folder.
+            changed: keys of run.json that are other now, such as the config.
             source: of the function as it is now; kept beside the first one where it differs.
             n_facts: how many its journal had when it was read.
             on_error: as in `create`.
@@ -94,12 +97,23 @@ class RunStore:
             StoreError: when it is alive, has gone on since it was read, or its folder cannot be written.
         """
         layout = RunLayout(run_dir)
+        document = read_document(layout)
         try:
-            store = cls(layout, read_document(layout).get("searchspace") or {}, on_error, n_facts)
-            layout.result.unlink(missing_ok=True)
-            write_changed_source(layout, source)
+            store = cls(layout, document.get("searchspace") or {}, on_error, n_facts)
+        except StoreError:
+            raise
         except OSError as error:
-            raise StoreError(f"Cannot go on in the run folder {layout.root}: {error}.") from error
+            raise _cannot_go_on(layout, error) from error
+        try:
+            write_unless_kept(layout.source, source)
+            rewrite_run_json(layout, document, changed)
+            layout.result.unlink(missing_ok=True)
+        except OSError as error:
+            had_ended = layout.result.exists()
+            store.close()  # gives the lock back
+            if not had_ended:
+                layout.result.unlink(missing_ok=True)
+            raise _cannot_go_on(layout, error) from error
         return store
 
     def __init__(
@@ -296,6 +310,10 @@ class RunStore:
         if not self._background.join(_CLOSE_TIMEOUT_S):
             self._tell("disk", f"the last files of {self.layout.root} were not written within {_CLOSE_TIMEOUT_S:.0f} s")
         self._journal.close()
+
+
+def _cannot_go_on(layout: RunLayout, error: OSError) -> StoreError:
+    return StoreError(f"Cannot go on in the run folder {layout.root}: {error}.")
 
 
 class _OnceEach:

@@ -190,3 +190,10 @@ def test_a_resumed_run_ends_when_its_last_trial_has() -> None:
     orders = machine.handle(ended(5))
     assert commands.ShutDownWorker(1) in orders
     assert machine.ending_state is RunState.COMPLETE
+
+
+def test_what_a_pruned_trial_reported_on_its_way_to_the_end_is_not_heard_again() -> None:
+    reports = [MetricReported(0, 1, 1, step, {"accuracy": 0.5}) for step in range(3)]
+    pruner = Heard()  # gives up at the first report
+    replay([began(0), *reports, ended(0, TrialState.PRUNED)], Asked(), pruner, ["epochs"], "accuracy")
+    assert pruner.heard == [(0, 0, 0.5), (0, "PRUNED")]

@@ -216,3 +216,32 @@ def test_running_trials_are_kept_away_from() -> None:
     batch = [sampler.ask(trial_id) for trial_id in range(15, 20)]
     assert all(isinstance(suggestion, Suggestion) for suggestion in batch)
     assert len({suggestion.hparams["x"] for suggestion in batch}) == 5
+
+
+def test_a_cmaes_that_is_resumed_knows_the_points_that_ended_out_of_order() -> None:
+    space = Searchspace(x=Float(0.0, 1.0), y=Float(0.0, 1.0))
+
+    def value(hparams: dict[str, float]) -> float:
+        return -((hparams["x"] - 0.9) ** 2) - (hparams["y"] - 0.1) ** 2
+
+    def make() -> OptunaSampler:
+        return OptunaSampler(cmaes(space, 1), space, "max")
+
+    live, resumed = make(), make()
+    ahead = [live.ask(0)]  # two are in flight all the time
+    resumed.ask(0)
+    resumed.tell(0, TrialState.COMPLETE, 0.0)  # so that nothing later is as it was
+    resumed = make()
+    suggestions = {0: ahead[0]}
+    for trial_id in range(1, 60):
+        suggestions[trial_id] = live.ask(trial_id)
+        before = suggestions[trial_id - 1]
+        assert isinstance(before, Suggestion)
+        live.tell(trial_id - 1, TrialState.COMPLETE, value(before.hparams))
+        resumed.recall(trial_id - 1, before.hparams, None)
+        resumed.tell(trial_id - 1, TrialState.COMPLETE, value(before.hparams))
+    for trial_id in range(59, 64):
+        suggestion = resumed.ask(trial_id)
+        assert isinstance(suggestion, Suggestion)
+        assert value(suggestion.hparams) > -0.1, suggestion
+        resumed.tell(trial_id, TrialState.COMPLETE, value(suggestion.hparams))
