@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from lagom_magic.errors import nearest
 from lagom_magic.events.facts import MetricReported, Metrics, TrialEnded, TrialError, TrialState
-from lagom_magic.events.fold import logged_value
+from lagom_magic.events.fold import validated
 
 #: What a training function's plain number is called.
 PLAIN = "metric"
@@ -44,18 +45,27 @@ def reported_value(metrics: Metrics, metric: str | None) -> float | None:
     return metrics.get(PLAIN)
 
 
-def steering_value(report: MetricReported, metric: str | None, named: str | None) -> float | None:
+def steering_value(
+    report: MetricReported, metric: str | None, named: str | None, seen: Collection[str]
+) -> float | None:
     """The number of a report that the pruner hears of.
 
     Args:
         report: one of the function's own, or what a library has logged by itself.
         metric: the metric that counts, as far as it is known.
         named: the metric that counts, where its user has named it: nothing else of a library's steers.
+        seen: names of all metrics that this attempt has reported so far.
     """
     if not report.is_automatic:
         return reported_value(report.metrics, metric)
-    logged = logged_value(report.metrics, named)
-    return None if logged is None else logged[1]
+    return report.metrics.get(named) if named is not None and validated(named) not in seen else None
+
+
+def countable(report: Metrics, *, is_automatic: bool) -> Metrics:
+    """Those numbers of a last report that may count; of what a library logs, none that it has validated as well."""
+    if not is_automatic:
+        return report
+    return {name: value for name, value in report.items() if validated(name) not in report}
 
 
 def judge(
@@ -76,6 +86,12 @@ def judge(
             f"--minimize: {', '.join(list(last_report)[:_MAX_NAMES])}."
         )
         return _failed(ended, "NO_METRIC", message)
+    if is_automatic and metric is not None and not ended.metrics and validated(metric) in last_report:
+        message = (
+            f"{metric!r} was logged on the training data, and {validated(metric)!r} beside it. Name that one, or "
+            "return the number that counts."
+        )
+        return _failed(ended, "NO_METRIC", message, stops_run=not was_seen)
     metrics = ended.metrics or last_report
     if not metrics:
         returned = ", ".join(f"{key}={text}" for key, text in ended.values.items()) or "None"

@@ -46,6 +46,8 @@ class PastTrial:
     is_lost: bool = False
     #: The pruner has given it up: what it reported on its way to the end is not heard.
     is_pruned: bool = False
+    #: Names of the metrics that this attempt has reported.
+    reported: set[str] = field(default_factory=set)
     is_told: bool = False
 
 
@@ -140,9 +142,12 @@ class _Replay:
         return trial if trial is not None and trial.ended is None and trial.attempt == attempt else None
 
     def reported(self, fact: MetricReported) -> None:
-        value = steering_value(fact, self._past.metric_name, self._named)
         trial = self._running(fact.trial_id, fact.attempt)
-        if value is not None and trial is not None and not trial.is_pruned:
+        if trial is None:
+            return
+        trial.reported.update(fact.metrics)
+        value = steering_value(fact, self._past.metric_name, self._named, trial.reported)
+        if value is not None and not trial.is_pruned:
             trial.is_pruned = self._pruner.report(fact.trial_id, fact.step, value)
 
     def ended(self, fact: TrialEnded, following: Fact | None) -> None:
@@ -169,7 +174,7 @@ class _Replay:
     def requeued(self, fact: TrialRequeued) -> None:
         trial = self._past.trials.get(fact.trial_id)
         if trial is not None and fact.attempt > trial.attempt:
-            trial.attempt, trial.ended, trial.is_pruned = fact.attempt, None, False
+            trial.attempt, trial.ended, trial.is_pruned, trial.reported = fact.attempt, None, False, set()
             self._pruner.restart(fact.trial_id)
 
     def stored(self, fact: FileStored) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from lagom_magic.driver import inputs
 from lagom_magic.driver.gang import Gang, Seat
-from lagom_magic.driver.judge import doubt_of_direction, judge, reported_value, steering_value
+from lagom_magic.driver.judge import countable, doubt_of_direction, judge, reported_value, steering_value
 from lagom_magic.driver.past import RESUMED, RETRIED_BY_USER, Past
 from lagom_magic.driver.plan import RunPlan
 from lagom_magic.events import commands, facts
@@ -49,6 +49,11 @@ class _Trial:
     #: The metrics that it broadcast last; of those that a library has logged, each one's last value.
     last_report: Metrics = field(default_factory=dict)
     is_report_automatic: bool = False
+
+    @property
+    def countable(self) -> Metrics:
+        """Those numbers of its last report that may count."""
+        return countable(self.last_report, is_automatic=self.is_report_automatic)
 
     def take_report(self, report: facts.MetricReported) -> None:
         self.is_report_automatic = report.is_automatic
@@ -266,7 +271,7 @@ class DriverState:
             event = replace(event, worker_id=trial.worker_id, metrics=merged)
         trial.take_report(event)
         result: list[Command] = [commands.Record(event)]
-        value = steering_value(event, self._metric_name, self._plan.metric)
+        value = steering_value(event, self._metric_name, self._plan.metric, trial.last_report)
         if value is None or trial.is_pruned or self._ending:
             return result
         try:
@@ -312,7 +317,8 @@ class DriverState:
             return event, ""
         if event.state is not TrialState.COMPLETE or not self._plan.needs_metric:
             metrics = event.metrics or trial.last_report
-            metric = reported_value(metrics, self._metric_name)
+            counting = event.metrics or trial.countable
+            metric = reported_value(counting, self._metric_name)
             if metric is None and self._plan.metric is None and event.state is TrialState.COMPLETE:
                 metric = next(iter(metrics.values()), None)  # a single call compares nothing: its first number is shown
             return replace(event, metrics=metrics, metric=metric), ""
@@ -491,7 +497,7 @@ class DriverState:
 
     def _end_here(self, trial_id: int, trial: _Trial, state: TrialState, error: TrialError | None) -> list[Command]:
         """Ends an attempt that no worker will end."""
-        metric = reported_value(trial.last_report, self._metric_name)
+        metric = reported_value(trial.countable, self._metric_name)
         ended = TrialEnded(trial_id, trial.attempt, trial.worker_id, state, trial.last_report, metric, error=error)
         return [commands.Record(ended), *self._finish_trial(trial_id, trial, ended)]
 

@@ -7,6 +7,7 @@ them. Fields keep their names on the wire, in the journal and in TypeScript.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -343,6 +344,40 @@ def to_record(fact: Fact) -> dict[str, Any]:
     return record
 
 
+#: Where the files of an export are, in the trial's folder.
+MODELS = "artifacts/models/"
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_MAX_TEXT, _MAX_SIGNATURE, _MAX_FILES_USED = 10_000, 50, 2_000
+
+
+def _check_export(values: Mapping[str, Any]) -> None:
+    """What a worker says of an export becomes names of files.
+
+    Raises:
+        ValueError: when it cannot.
+    """
+    name, folder = values.get("name"), values.get("folder")
+    if not isinstance(name, str) or not _PLAIN_NAME.fullmatch(name) or set(name) == {"."}:
+        raise ValueError(f"malformed model_exported event: name is {name!r:.100}")
+    parts = folder.removeprefix(MODELS).split("/") if isinstance(folder, str) and folder.startswith(MODELS) else [""]
+    if any(part in ("", ".", "..") or "\0" in part or "\\" in part or len(part) > 240 for part in parts):
+        raise ValueError(f"malformed model_exported event: folder is {folder!r:.200}")
+    signature = values.get("signature", {})
+    texts = [values.get("description", ""), values.get("framework", "")]
+    texts += [*signature, *signature.values()] if isinstance(signature, Mapping) else [None]
+    if not all(isinstance(text, str) and len(text) <= _MAX_TEXT for text in texts) or len(texts) > 2 * _MAX_SIGNATURE:
+        raise ValueError("malformed model_exported event: description, framework or signature")
+
+
+def _check_files_used(values: Mapping[str, Any]) -> None:
+    for name in ("reads", "writes"):
+        entries = values.get(name, ())
+        if not isinstance(entries, (list, tuple)) or len(entries) > _MAX_FILES_USED:
+            raise ValueError(f"malformed files_used event: {name}")
+        if not all(isinstance(entry, dict) and isinstance(entry.get("path"), str) for entry in entries):
+            raise ValueError(f"malformed files_used event: an entry of {name} has no path")
+
+
 def from_record(record: Mapping[str, Any]) -> Fact:
     """The fact that `to_record` wrote; unknown fields are ignored, so newer journals can be read.
 
@@ -369,6 +404,10 @@ def from_record(record: Mapping[str, Any]) -> Fact:
                 values["metric"] = number_from_json(values["metric"])
             if values.get("error") is not None:
                 values["error"] = TrialError(**values["error"])
+        if cls is ModelExported:
+            _check_export(values)
+        elif cls is FilesUsed:
+            _check_files_used(values)
         for name in ("gpus", "warnings", "files", "hparam_names", "changes", "reads", "writes"):
             if name in values:
                 values[name] = tuple(values[name])

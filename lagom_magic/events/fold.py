@@ -40,7 +40,7 @@ __all__ = [
     "WorkerView",
     "counted_value",
     "fold",
-    "logged_value",
+    "validated",
 ]
 
 
@@ -71,15 +71,9 @@ def counted_value(metrics: Metrics, name: str | None) -> tuple[str, float] | Non
     return None
 
 
-def logged_value(metrics: Metrics, name: str | None) -> tuple[str, float] | None:
-    """(name, value) of the metric that counts among what a library has logged by itself.
-
-    Nothing is guessed here: a library's only number is not what the function will return. And where the library has
-    measured it on validation data as well (`val_accuracy` beside `accuracy`), that on the training data does not count.
-    """
-    if name is None or name not in metrics or f"val_{name}" in metrics:
-        return None
-    return name, metrics[name]
+def validated(name: str) -> str:
+    """What libraries call the same metric on validation data; where it is there, that on training data never counts."""
+    return f"val_{name}"
 
 
 def _run_started(view: RunView, fact: RunStarted, time: float) -> None:
@@ -151,10 +145,18 @@ def _metric_reported(view: RunView, fact: MetricReported, time: float) -> None:
     trial.last_step = fact.step
     trial.changed_at = view.n_facts
     _learn_metrics(view, trial, fact.metrics, is_automatic=fact.is_automatic)
-    counted = (logged_value if fact.is_automatic else counted_value)(fact.metrics, view.metric_name)
+    counted = _logged(view, trial, fact) if fact.is_automatic else counted_value(fact.metrics, view.metric_name)
     if counted is not None:
         view.metric_name, trial.last_value = counted
         trial.series.add(fact.step, trial.last_value)
+
+
+def _logged(view: RunView, trial: TrialView, fact: MetricReported) -> tuple[str, float] | None:
+    """What counts of a library's own report: nothing is guessed, for its only number is not what will be returned."""
+    name = view.metric_name
+    if name is None or name not in fact.metrics or validated(name) in trial.metrics:
+        return None
+    return name, fact.metrics[name]
 
 
 def _trial_ended(view: RunView, fact: TrialEnded, time: float) -> None:

@@ -88,8 +88,9 @@ class Finding:
         else:
             now = tags_of(found.dir)
         text = note_of(found.dir)
-        noted = [f"note: {text}"] if text else []
-        return "\n".join([f"run {found.name}/{found.id}: {', '.join(now) or 'no tags'}", *noted])
+        noted = [f"note: {one_line(text, 500)}"] if text else []
+        tags = ", ".join(one_line(tag, 64) for tag in now)
+        return "\n".join([f"run {found.name}/{found.id}: {tags or 'no tags'}", *noted])
 
     def compare(self, runs: Sequence[str] = ()) -> str:
         """Runs side by side."""

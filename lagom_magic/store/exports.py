@@ -187,11 +187,8 @@ def _is_registered(home: Path, run_id: str, fact: ModelExported) -> bool:
 
 
 def _inputs(used: FilesUsed | None) -> tuple[dict[str, object], ...]:
-    """What the trial read and had not written itself."""
-    if used is None:
-        return ()
-    own = {item.get("path") for item in used.writes}
-    return tuple(item for item in used.reads if item.get("path") not in own)
+    """What the trial read; what it had written before is not among that."""
+    return () if used is None else used.reads
 
 
 def _link(path: Path, target: Path) -> None:

@@ -40,9 +40,9 @@ def logged(metrics: Metrics, step: int = 0, trial_id: int = 0, worker_id: int = 
 def test_only_what_was_named_steers_the_pruner(
     metrics: Metrics, found: str | None, named: str | None, value: float | None
 ) -> None:
-    assert steering_value(logged(metrics), found, named) == value
+    assert steering_value(logged(metrics), found, named, metrics) == value
     own = MetricReported(0, 1, 0, 0, {"metric": 0.5})
-    assert steering_value(own, found, named) == 0.5
+    assert steering_value(own, found, named, metrics) == 0.5
 
 
 def test_a_report_of_ones_own_says_nothing_of_being_one() -> None:

@@ -566,3 +566,18 @@ def test_an_end_and_a_retry_that_overtake_the_answer_wait_make_it_worth_another_
     state.handle(facts.TrialEnded(0, 1, 1, TrialState.FAILED))
     state.handle(inputs.RetryRequested(0))
     assert of(state.handle(inputs.NotSuggested(1, WAIT)), commands.Ask) == [commands.Ask(1)]
+
+
+def test_what_libraries_measured_on_training_data_neither_prunes_nor_counts_beside_the_validated() -> None:
+    pruner = PruneAt(step=1)
+    state = DriverState(RunPlan("run", "exp", "hpo", 5, 1, metric="accuracy"), pruner)
+    state.start()
+    state.handle(inputs.Suggested(0, Suggestion({})))
+    state.handle(facts.WorkerRegistered(1, 1, "host", 1))
+    for step, metrics in enumerate([{"accuracy": 0.9, "val_accuracy": 0.5}, {"accuracy": 0.95}]):
+        orders = state.handle(facts.MetricReported(0, 1, 1, step, metrics, is_automatic=True))
+        assert of(orders, commands.PruneTrial) == []
+    (ended,) = records(state.handle(facts.TrialEnded(0, 1, 1, TrialState.COMPLETE)), facts.TrialEnded)
+    assert ended.state is TrialState.FAILED
+    assert ended.error is not None
+    assert "'val_accuracy' beside it. Name that one" in ended.error.message

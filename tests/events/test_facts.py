@@ -12,7 +12,9 @@ from lagom_magic.events.facts import (
     FACTS,
     Fact,
     FileStored,
+    FilesUsed,
     MetricReported,
+    ModelExported,
     Noticed,
     RunEnded,
     RunStarted,
@@ -108,3 +110,39 @@ def test_a_record_that_is_no_fact_is_an_error(record: dict[str, str]) -> None:
 def test_text_that_is_no_number_is_an_error() -> None:
     with pytest.raises(ValueError, match="'NaN' is no number"):
         number_from_json("NaN")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": ["x"]},
+        {"name": "../x"},
+        {"name": ".."},
+        {"folder": 5},
+        {"folder": "artifacts/models/../../x"},
+        {"folder": "artifacts/other"},
+        {"folder": "artifacts/models/"},
+        {"folder": "artifacts/models/a\0b"},
+        {"description": 3},
+        {"description": "x" * 10_001},
+        {"signature": {"inputs": 3}},
+        {"signature": ["x"]},
+        {"signature": {str(number): "" for number in range(60)}},
+        {"metrics": {"accuracy": "high"}},
+        {"metrics": 3},
+        {"n_files": "1"},
+    ],
+)
+def test_an_export_that_a_worker_makes_up_is_refused(wrong: dict[str, object]) -> None:
+    right = to_record(ModelExported(0, 1, 1, "digits", "artifacts/models/digits", {"accuracy": 0.5}))
+    assert from_record(right) == ModelExported(0, 1, 1, "digits", "artifacts/models/digits", {"accuracy": 0.5})
+    with pytest.raises(ValueError, match=r"malformed model_exported event|is no number"):
+        from_record(right | wrong)
+
+
+@pytest.mark.parametrize("reads", [3, [1], [{"path": 3}], [{}], "text", [{"path": "x"}] * 2_001])
+def test_files_that_a_worker_makes_up_are_refused(reads: object) -> None:
+    right = to_record(FilesUsed(0, 1, 1, ({"path": "/data.csv"},)))
+    assert from_record(right) == FilesUsed(0, 1, 1, ({"path": "/data.csv"},))
+    with pytest.raises(ValueError, match="malformed files_used event"):
+        from_record(right | {"reads": reads})

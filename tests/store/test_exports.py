@@ -62,8 +62,8 @@ def test_a_version_is_made_when_the_trial_has_ended_and_all_files_are_there(tmp_
         0,
         1,
         1,
-        reads=({"path": "/data/x.csv", "size_bytes": 3, "mtime": 1.0, "sha256": "abc"}, {"path": "/own"}),
-        writes=({"path": "/own"},),
+        reads=({"path": "/data/x.csv", "size_bytes": 3, "mtime": 1.0, "sha256": "abc"},),
+        writes=({"path": "/data/x.csv"}, {"path": "/own"}),  # read, and rewritten in place: an input all the same
     )
     about = {"description": "a line", "framework": "keras", "signature": {"inputs": "x"}, "metrics": {"auc": 0.8}}
     with store_in(tmp_path) as store:
@@ -171,5 +171,5 @@ def test_a_resumed_run_makes_the_versions_that_its_driver_died_before_and_no_sec
     shutil.rmtree(version.dir)
     assert registry.names(tmp_path) == ["digits"]
     n_facts = len(JournalReader(store.layout.root).read_new())
-    RunStore.resume(store.layout.root, "", n_facts, lambda text: None).close()
+    RunStore.resume(store.layout.root, {}, "", n_facts, lambda text: None).close()
     assert [(one.name, one.version) for one in registry.versions(tmp_path).versions] == [("digits", 1), ("other", 1)]

@@ -23,7 +23,7 @@ def patch(training: Any, patches: Patches, record: Record) -> None:
         init(self, *args, **kwargs)
         if record.is_listening:
             with record.guard("xgboost"):
-                self.callbacks.append(callback_class(record))
+                self.callbacks.insert(0, callback_class(record))  # one that stops early keeps the rest from hearing
 
     @functools.wraps(train)
     def train_logged(*args: Any, **kwargs: Any) -> Any:
