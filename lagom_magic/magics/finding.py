@@ -242,14 +242,21 @@ def _delete(folder: Path) -> str:
     from lagom_magic.store.mirror import forget
 
     stop_board(folder)
-    forget(folder)
-    n_bytes = sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
     hidden = folder.with_name(f".deleting-{folder.name}")
     try:
+        n_bytes = sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
         folder.rename(hidden)
-        shutil.rmtree(hidden)
     except OSError as error:
         raise StoreError(f"Run {folder.name} cannot be deleted: {error}.") from error
+    try:
+        forget(folder)
+    except BaseException:
+        hidden.rename(folder)
+        raise
+    try:
+        shutil.rmtree(hidden)
+    except OSError as error:
+        raise StoreError(f"Run {folder.name} is deleted in part only, the rest is in {hidden}: {error}.") from error
     return f"deleted run {folder.parent.name}/{folder.name} ({_size(n_bytes)}); models that it exported stay"
 
 

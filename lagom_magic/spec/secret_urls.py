@@ -18,6 +18,16 @@ def without_secrets(url: str) -> str:
     return urlunsplit(parts)
 
 
+def without_password(url: str) -> str:
+    """The URL without password and query. The user stays: of `abfs://container@account` it is part of the place."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url
+    user, at, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}{at}{host}", query="", fragment=""))
+
+
 class SecretUrl:
     """A URL and how to speak of it.
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from lagom_magic.errors import ConfigError, StoreError
-from lagom_magic.spec.secret_urls import without_secrets
+from lagom_magic.spec.secret_urls import without_password
 
 #: The version of everything below a run's folder, `run.json["format"]`.
 FORMAT = 1
@@ -142,7 +142,7 @@ def default_home() -> Path:
     """$LAGOM_HOME, else ./lagom_runs; of a URL, the working copy on this machine, below $LAGOM_CACHE."""
     url = home_url()
     if url is not None:
-        name = hashlib.sha256(without_secrets(url.rstrip("/")).encode()).hexdigest()[:16]
+        name = hashlib.sha256(without_password(url.rstrip("/")).encode()).hexdigest()[:16]
         return Path(os.environ.get("LAGOM_CACHE") or "~/.cache/lagom").expanduser().absolute() / name
     return Path(os.environ.get("LAGOM_HOME") or "lagom_runs").expanduser().absolute()
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from lagom_magic.errors import StoreError
 from lagom_magic.events.facts import Metrics, number_from_json
+from lagom_magic.store.layout import read_file
 
 #: The version of everything below a version's folder, `model.json["format"]`.
 FORMAT = 1
@@ -92,6 +93,10 @@ class ModelVersion(Details):
                 raise StoreError(f"{self.name} version {self.version} has changed since its export: {path}.")
 
 
+#: Of a model.json; one with 1,000 inputs has some hundred thousand.
+_MAX_DOCUMENT_BYTES = 16 << 20
+
+
 def read_version(folder: Path) -> ModelVersion:
     """The version in a folder.
 
@@ -102,7 +107,7 @@ def read_version(folder: Path) -> ModelVersion:
     try:
         if any(path.is_symlink() for path in (folder.parent, folder, folder / DOCUMENT, folder / FILES)):
             raise ValueError("it is a link")
-        document = json.loads((folder / DOCUMENT).read_bytes())
+        document = json.loads(read_file(folder / DOCUMENT, _MAX_DOCUMENT_BYTES))
         if document["format"] != FORMAT:
             raise ValueError(f"format {document['format']!r:.80} is of another version of lagom_magic")
         version = _version_of(folder, document)
@@ -111,7 +116,7 @@ def read_version(folder: Path) -> ModelVersion:
         return version
     except OSError as error:
         raise StoreError(f"{what} cannot be read: {error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         reason = f"{DOCUMENT} is damaged ({type(error).__name__}: {error})"
         raise StoreError(f"{what} cannot be read: {reason}") from error
 
@@ -126,7 +131,7 @@ def _version_of(folder: Path, document: dict[str, Any]) -> ModelVersion:
         created_at=document["created_at"],
         user=str(document["user"]),
         description=str(document["description"]),
-        metrics={str(key): number_from_json(value) for key, value in document["metrics"].items()},
+        metrics={str(key): float(number_from_json(value)) for key, value in document["metrics"].items()},
         framework=str(document["framework"]),
         signature={str(key): str(value) for key, value in document["signature"].items()},
         run=None if run is None else {key: str(run[key]) for key in ("id", "experiment", "dir")},

@@ -35,6 +35,16 @@ from lagom_magic.store.layout import FORMAT, RunLayout, write_unless_kept, write
 #: What stands in place of a setting that may hold a secret.
 HIDDEN = "(hidden)"
 _SECRET = re.compile(r"secret|passw|pwd|passphrase|token|credential|key|signature|auth(?!or)|\bsas\b", re.IGNORECASE)
+#: Settings that say how a session is made, and have no place for a secret; of all others the name alone is stored.
+_KNOWN = re.compile(
+    r"spark\.(master|version|app\.(id|name|startTime)|submit\.deployMode|default\.parallelism|serializer|scheduler\..*"
+    r"|(driver|executor)\.(cores|memory|memoryOverhead|memoryOverheadFactor|instances|maxResultSize|id|host|port"
+    r"|bindAddress|resource\..*)|task\..*|dynamicAllocation\..*|shuffle\..*|memory\..*|locality\..*|speculation.*"
+    r"|network\.timeout|rpc\.(message\.maxSize|askTimeout)|python\..*|pyspark\..*|ui\.(enabled|port|showConsoleProgress)"
+    r"|local\.dir|rdd\.compress|kryo.*|cores\.max|stage\..*|blacklist\..*|excludeOnFailure\..*"
+    r"|sql\.(shuffle|adaptive|files|execution|ansi|parquet|orc|session|broadcastTimeout|autoBroadcastJoinThreshold"
+    r"|caseSensitive|warehouse)\b.*|kubernetes\.(namespace|executor\.(request|limit)\..*)|yarn\.queue)"
+)
 #: Settings that are environment variables of Spark's processes.
 _ENVIRONMENT = re.compile(r"(executorEnv|appMasterEnv|driverEnv)\.", re.IGNORECASE)
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s,;'\"]+", re.IGNORECASE)
@@ -183,8 +193,9 @@ def _first_value(path: Path, name: str) -> str:
 def redacted(conf: Mapping[str, str]) -> dict[str, str]:
     """Settings of Spark, sorted, without what may be a secret.
 
-    Hidden are the values of keys that sound like one, of environment variables, what Spark itself would hide
-    (`spark.redaction.regex`), values that contain such a word themselves (`-Dpassword=…`), and the credentials in URLs.
+    Shown are the values of settings that are known to hold none: how many, how big, which master. Of these are hidden
+    all the same those whose key sounds like a secret, environment variables, what Spark itself would hide
+    (`spark.redaction.regex`), values that contain such a word themselves, and the credentials in URLs.
     """
     pattern = conf.get("spark.redaction.regex", "")
     try:
@@ -195,7 +206,7 @@ def redacted(conf: Mapping[str, str]) -> dict[str, str]:
 
 
 def _shown(key: str, value: str, theirs: re.Pattern[str] | None) -> str:
-    if _SECRET.search(key) or _ENVIRONMENT.search(key) or _SECRET.search(value):
+    if not _KNOWN.fullmatch(key) or _SECRET.search(key) or _ENVIRONMENT.search(key) or _SECRET.search(value):
         return HIDDEN
     if theirs is not None and (theirs.search(key) or theirs.search(value)):
         return HIDDEN

@@ -123,7 +123,12 @@ def renumber(version: ModelVersion, taken: Iterable[int]) -> ModelVersion:
     try:
         document = json.loads((version.dir / DOCUMENT).read_bytes())
         os.rename(version.dir, part)
-        return _claim(folder, part, document, above=max(taken, default=0))
+        try:
+            return _claim(folder, part, document, above=max(taken, default=0))
+        except BaseException:
+            if part.exists():
+                os.rename(part, version.dir)
+            raise
     except OSError as error:
         raise _unwritable(folder, error) from error
 

@@ -1,6 +1,6 @@
 import pytest
 
-from lagom_magic.spec.secret_urls import SecretUrl, without_secrets
+from lagom_magic.spec.secret_urls import SecretUrl, without_password, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,9 @@ def test_an_error_that_quotes_the_url_says_nothing_of_its_credentials(quoted: st
 
 def test_an_error_without_words_is_called_by_its_kind() -> None:
     assert SecretUrl("http://host").cleaned(TimeoutError()) == "TimeoutError"
+
+
+def test_what_tells_places_apart_stays_without_the_password() -> None:
+    assert without_password("abfs://alpha@account/x") == "abfs://alpha@account/x"
+    assert without_password("s3://me:hunter2@bucket/x?sig=1") == "s3://me@bucket/x"
+    assert without_password("s3://bucket/x") == "s3://bucket/x"

@@ -133,15 +133,20 @@ def test_the_notebook_is_named_by_whoever_started_the_kernel(
         ("spark.master", "local[4]", "local[4]"),
         ("spark.sql.shuffle.partitions", "8", "8"),
         ("spark.ssl.keyStorePassword", "hunter2", HIDDEN),
-        ("spark.ssl.trustStore", "/a/b.jks", "/a/b.jks"),
+        ("spark.executor.memory", "4g", "4g"),
+        ("spark.ssl.trustStore", "/a/b.jks", HIDDEN),
+        ("spark.some.webhook", "https://hooks/T0/hunter2", HIDDEN),
+        ("spark.my.jdbc", "jdbc:oracle:thin:scott/hunter2@//h/db", HIDDEN),
+        ("spark.driver.extraJavaOptions", "-Dfoo=hunter2", HIDDEN),
         ("spark.hadoop.fs.s3a.access.key", "hunter2", HIDDEN),
         ("spark.hadoop.fs.s3a.session.token", "hunter2", HIDDEN),
         ("spark.hadoop.fs.azure.sas.fixed.x", "hunter2", HIDDEN),
         ("spark.executorEnv.HARMLESS", "hunter2", HIDDEN),
         ("spark.yarn.appMasterEnv.HARMLESS", "hunter2", HIDDEN),
         ("spark.driver.extraJavaOptions", "-Xmx1g -Djavax.net.ssl.trustStorePassword=hunter2", HIDDEN),
-        ("spark.jars.repositories", "https://me:hunter2@repo/x,https://b/y", "https://***@repo/x,https://b/y"),
-        ("spark.eventLog.dir", "s3a://bucket/x?sig=hunter2", "s3a://bucket/x?***"),
+        ("spark.jars.repositories", "https://me:hunter2@repo/x,https://b/y", HIDDEN),
+        ("spark.local.dir", "s3a://bucket/x?sig=hunter2", "s3a://bucket/x?***"),
+        ("spark.master", "spark://me:hunter2@host:7077", "spark://***@host:7077"),
     ],
 )
 def test_settings_of_spark_are_shown_without_secrets(key: str, value: str, shown: str) -> None:
@@ -149,9 +154,14 @@ def test_settings_of_spark_are_shown_without_secrets(key: str, value: str, shown
 
 
 def test_what_spark_itself_would_hide_is_hidden() -> None:
-    conf = {"spark.redaction.regex": "(?i)purple", "spark.a": "a purple word", "spark.purple": "1", "spark.b": "2"}
-    assert {key: value for key, value in redacted(conf).items() if value != HIDDEN} == {"spark.b": "2"}
-    assert set(redacted({"spark.redaction.regex": "(?<", "spark.a": "1"}).values()) == {HIDDEN}
+    conf = {
+        "spark.redaction.regex": "(?i)purple",
+        "spark.app.name": "a purple word",
+        "spark.task.purple": "1",
+        "spark.task.b": "2",
+    }
+    assert {key: value for key, value in redacted(conf).items() if value != HIDDEN} == {"spark.task.b": "2"}
+    assert set(redacted({"spark.redaction.regex": "(?<", "spark.task.a": "1"}).values()) == {HIDDEN}
 
 
 WORDS = [
@@ -174,15 +184,15 @@ PLAIN = st.text(alphabet="abdfghilmn.", max_size=10)
 def test_no_value_of_a_key_that_sounds_like_a_secret_is_shown(
     before: str, word: str, after: str, secret: str, is_upper: bool
 ) -> None:
-    key = f"spark.{before}{word.upper() if is_upper else word}{after}"
+    key = f"spark.task.{before}{word.upper() if is_upper else word}{after}"
     assert secret not in json.dumps(list(redacted({key: f"x {secret} y"}).values()))
 
 
 @given(PLAIN, SECRETS, SECRETS, st.sampled_from(["https", "s3a", "jdbc:postgresql", "hdfs"]), PLAIN)
 def test_no_credentials_of_a_url_are_shown(key: str, user: str, password: str, scheme: str, path: str) -> None:
     value = f"--x={scheme}://{user}:{password}@host/{path} rest"
-    assert password not in redacted({f"spark.{key}": value})[f"spark.{key}"]
-    assert set(redacted({f"spark.{key}": value})) == {f"spark.{key}"}
+    assert password not in redacted({f"spark.task.{key}": value})[f"spark.task.{key}"]
+    assert set(redacted({f"spark.task.{key}": value})) == {f"spark.task.{key}"}
 
 
 def test_a_provenance_that_cannot_be_written_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
@@ -200,11 +210,11 @@ def test_the_end_of_a_run_waits_for_its_provenance(tmp_path: Path) -> None:
 
     def gather() -> dict[str, Any]:
         assert may_go_on.wait(20.0)
-        return {"spark": {"spark.a": "1"}}
+        return {"spark": {"spark.task.a": "1"}}
 
     with store_in(tmp_path) as store:
         store.keep_provenance(tmp_path, gather)
         record(store, whole_run())
         Written(store).wait_until((store.layout.root / "trials" / "0002" / "trial.json").exists)
         may_go_on.set()
-    assert provenance_of(store.layout)["spark"] == {"spark.a": "1"}
+    assert provenance_of(store.layout)["spark"] == {"spark.task.a": "1"}

@@ -276,3 +276,20 @@ def test_a_path_in_a_planted_document_never_leads_out_of_its_version(
         inside = os.path.normpath(found.dir / "files" / found.files[0]["path"])
         assert inside.startswith(f"{found.dir}/files/")
         assert os.path.normpath(found.path).startswith(f"{found.dir}/files/")
+
+
+@pytest.mark.parametrize("damage", ["nested", "huge", "pipe"])
+def test_a_hostile_document_is_a_note_and_holds_nobody_up(tmp_path: Path, damage: str) -> None:
+    add(tmp_path, "iris")
+    document = add(tmp_path, "digits").dir / "model.json"
+    text = document.read_text()
+    document.unlink()
+    if damage == "pipe":
+        os.mkfifo(document)
+    elif damage == "nested":
+        document.write_text('{"format": 1, "run": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    else:
+        document.write_text(text.replace('"size_bytes":', '"size_bytes":1e999,"x":'))
+    listing = registry.versions(tmp_path)
+    assert numbers(listing) == [("iris", 1)]
+    assert len(listing.notes) == 1

@@ -39,6 +39,8 @@ def _descendants(cls: type) -> Iterator[type]:
 
 
 def _wrap(cls: type, patches: Patches, record: Record) -> None:
+    if cls.__module__ == "__main__":  # of the notebook: it is pickled with its code, and ours must not be in it
+        return
     for name, wrapped in (("fit", _fit), ("score", _score)):
         original = vars(cls).get(name)
         if callable(original) and hasattr(original, "__name__"):  # not what is there on a condition only
