@@ -102,7 +102,9 @@ class SparkLauncher(Launcher):
         except (Py4JError, OSError, AttributeError):
             reason = "the Spark session is gone"
         except Exception as error:  # the thread's outer edge: whatever it is, the slot has ended
-            reason = f"{type(error).__name__}: {error}"
+            # Where a SparkSession is in use, pyspark turns Java's exceptions into its own, with the same text.
+            is_sparks = type(error).__module__.partition(".")[0] == "pyspark"
+            reason = one_line_reason(str(error)) if is_sparks else f"{type(error).__name__}: {error}"
         on_exit(ticket.worker_id, ticket.incarnation, reason)
 
     def _submit(self, ticket: Ticket) -> str:

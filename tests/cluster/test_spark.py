@@ -85,6 +85,14 @@ class TestLocalSpark(SparkContract):
     def test_it_has_its_slots(self) -> None:
         assert (self.info.slots, self.info.is_local, self.info.is_ours) == (2, True, False)
 
+    def test_an_error_is_told_in_one_line_also_where_a_spark_session_turns_javas_into_its_own(
+        self, board: Switchboard
+    ) -> None:
+        from pyspark.sql import SparkSession
+
+        assert SparkSession.builder.getOrCreate().range(3).count() == 3
+        self.test_an_error_in_a_worker_is_told_in_one_line(board)
+
     def test_this_machines_gpus_are_shared_out_by_worker(
         self, board: Switchboard, monkeypatch: pytest.MonkeyPatch
     ) -> None:

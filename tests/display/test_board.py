@@ -201,8 +201,10 @@ def write_run_json(run_dir: Path, pid: Any, host: str | None = None, age_s: floa
 
 def watched_pids(board: Board) -> set[int]:
     """The processes whose end the board's process waits for, as Linux tells."""
-    infos = Path(f"/proc/{board._process.pid}/fdinfo").iterdir()
-    lines = [line for info in infos for line in info.read_text().splitlines()]
+    lines: list[str] = []
+    for info in Path(f"/proc/{board._process.pid}/fdinfo").iterdir():
+        with suppress(FileNotFoundError):  # it was closed meanwhile
+            lines += info.read_text().splitlines()
     return {int(line.split()[1]) for line in lines if line.startswith("Pid:")}
 
 
