@@ -112,8 +112,9 @@ def copy_run(home: Path, files: dict[Path, str], number: int) -> None:
             text = json.dumps(document)
         elif path.name == "result.json":
             best = max(range(TRIALS), key=accuracies.__getitem__)
-            document = json.loads(text) | {"best_id": best, "best_val": accuracies[best]}
-            text = json.dumps(document | ({"state": "FAILED"} if number % 50 == 0 else {}))
+            text = json.dumps(json.loads(text) | {"best_id": best, "best_val": accuracies[best]})
+        elif path.name == "events.jsonl" and number % 50 == 0:
+            text = text.replace('"run_ended","state":"COMPLETE"', '"run_ended","state":"FAILED"')
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text)
     (root / "source.py").write_text(SOURCE.format(layers=number))

@@ -36,6 +36,7 @@ class Call(Protocol):
         takes_budget: the function names `budget`.
         kit: what workers get; there after `pack`.
         notes: what a person should know before it starts.
+        can_be_kept: what it carries is there after its run, too.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Call(Protocol):
     takes_budget: bool
     kit: WorkerKit
     notes: tuple[str, ...]
+    can_be_kept: bool
 
     def pack(self, *, gives_budgets: bool) -> None:
         """Make everything ready that needs no Spark.
@@ -102,6 +104,7 @@ class FunctionCall:
         self.components = None if plan.ablation is None else tuple(plan.ablation.components)
         self.takes_budget = "budget" in plan.wants
         self.notes = doubts_of_defaults(plan)
+        self.can_be_kept = True
         self._data = RunData(default_home(), is_shared=isinstance(config, DistributedConfig))
 
     def pack(self, *, gives_budgets: bool) -> None:
@@ -122,7 +125,8 @@ class FunctionCall:
         if processing is not None:
             fixed = fixed | self._data.looked_up(processing.call(vars(self._config)))
         try:
-            if processing is not None or self._data.has_frames(fixed):
+            self.can_be_kept = not self._data.has_frames(fixed)  # what is written of them goes with the run
+            if processing is not None or not self.can_be_kept:
                 fixed = self._data.written(fixed, announce)
                 self.kit, self._kit_notes = self._packed(fixed)
             shares_rows = getattr(self._config, "strategy", "") != "tp"
@@ -179,11 +183,14 @@ class FunctionCall:
 class KeptCall:
     """What an earlier run called, as its folder keeps it: the same bytes go to the workers, and none is opened here."""
 
-    def __init__(self, run_dir: Path, notebook_dir: Path, *, is_local: bool) -> None:
+    can_be_kept = True
+
+    def __init__(self, run_dir: Path, config: BaseConfig, notebook_dir: Path, *, is_local: bool) -> None:
         """Read it.
 
         Args:
             run_dir: the folder of the earlier run.
+            config: what to do with it now.
             notebook_dir: where relative paths began then.
             is_local: whether workers run on this machine.
 
@@ -194,6 +201,7 @@ class KeptCall:
         document = read_document(layout)
         self._kept: StoredCall = read_call(layout)
         self._document = document.get("components")
+        self._config = config
         self._notebook_dir = notebook_dir
         self._is_local = is_local
         self.name = str(document.get("train_fn", "function"))
@@ -207,7 +215,18 @@ class KeptCall:
     def pack(self, *, gives_budgets: bool) -> None:
         from lagom_magic.cluster.prepare import kit_of
 
-        self.kit = kit_of(self._kept.payload, self._kept.user_code_zip, self._notebook_dir, is_local=self._is_local)
+        config, distribution = self._config, None
+        if isinstance(config, DistributedConfig):
+            distribution = config.distribution()
+            if self._is_local:
+                check_installed(config.framework)
+        self.kit = kit_of(
+            self._kept.payload,
+            self._kept.user_code_zip,
+            self._notebook_dir,
+            is_local=self._is_local,
+            distribution=distribution,
+        )
 
     def make_ready(self, announce: Callable[[str], None], n_workers: int) -> None:
         """There is nothing left to make."""

@@ -22,7 +22,7 @@ from lagom_magic.errors import ClusterError, ConfigError, StoreError
 from lagom_magic.events.ablation import COMPONENT, REPEAT
 from lagom_magic.events.facts import RunState
 from lagom_magic.mirroring import MirrorPlan, Mirrors, together
-from lagom_magic.resuming import RepeatedCall, check_resumable, checkpoint_of, going_on_with, notebook_dir_of
+from lagom_magic.resuming import RepeatedCall, check_resumable, checkpoint_of, going_on_with, has_ended, notebook_dir_of
 from lagom_magic.run import Run, stored_importances
 from lagom_magic.search.base import Direction, Suggestion
 from lagom_magic.search.factory import Search, make_search
@@ -80,6 +80,7 @@ class Launching:
         self._mirror_plan = MirrorPlan(config)
         if resumed is not None:
             fetch(resumed.dir)
+            resumed = Run(resumed.dir)  # the one given may have been looked at before
         self._notebook_dir = notebook_dir.resolve()
         self._repeated = called if isinstance(called, RepeatedCall) else None
         if self._repeated is not None:
@@ -89,7 +90,7 @@ class Launching:
         #: The run whose folder this one goes on in.
         self._continued: Run | None = None
         if resumed is not None and isinstance(config, DistributedConfig):
-            self._checkpoint = checkpoint_of(resumed)
+            self._checkpoint = checkpoint_of(resumed, is_kept_call=isinstance(called, RepeatedCall))
         elif resumed is not None:
             self._continued = resumed
         self._resumed = resumed
@@ -99,13 +100,15 @@ class Launching:
         is_local = self._will_be_local()
         self._call: Call
         if isinstance(called, RepeatedCall):
-            self._call = KeptCall(called.run.dir, self._notebook_dir, is_local=is_local)
+            self._call = KeptCall(called.run.dir, config, self._notebook_dir, is_local=is_local)
         else:
             self._call = FunctionCall(called, config, source, self._notebook_dir, is_local=is_local)
         self._search = _search_of(self._call, config) if self._point is None else _only(self._point)
         if self._continued is not None:
-            check_resumable(self._continued, config, self._call, self._search, self._n_trials())
             facts = [line.fact for line in JournalReader(self._continued.dir).read_new()]
+            check_resumable(
+                self._continued, config, self._call, self._search, self._n_trials(), has_end=has_ended(facts)
+            )
             self._n_past = len(facts)
             self._past = replay(
                 facts, self._search.sampler, self._search.pruner, self._call.fixed_hparams, config.metric
@@ -134,11 +137,13 @@ class Launching:
                 f"resumed: {n_ended} of {self._n_trials()} trials had ended.",
                 *([f"files that did not arrive before the run was cut off: {shown}."] if lost else []),
             )
-        if self._repeated is None:
+        if self._repeated is None or self._checkpoint is not None:
             return ()
         run, trial_id = self._repeated.run, self._repeated.trial_id
         if trial_id is None:
-            return (f"repeats run {run.id}.",)
+            began_with = run.config.get("resumes")
+            how = f" from its beginning, without the checkpoint of run {began_with} that it had" if began_with else ""
+            return (f"repeats run {run.id}{how}.",)
         trial = run.view.trials[trial_id]
         had = f"there {run.view.metric_name} was {trial.metric!r}" if trial.metric is not None else "there it had none"
         return (f"repeats trial {trial_id} of run {run.id}; {had}.",)
@@ -206,7 +211,7 @@ class Launching:
                 notices(_resuming(self._resumed))
             driver = self._driver(store)
             run = Run(store.layout.root, driver)
-            display = display_of(run, self._publisher)
+            display = display_of(run, self._publisher, shows_past_lines=self._continued is None)
             if display is not None:
                 display.start()
         except BaseException:
@@ -229,7 +234,7 @@ class Launching:
         if self._continued is not None:
             return self._store_to_go_on_in(self._continued, notices)
         store = RunStore.create(default_home(), self._experiment_name(), self._document(), self._call.source, notices)
-        if not isinstance(self._config, DistributedConfig):
+        if self._call.can_be_kept:
             store.keep_call(kept(self._call))
         store.keep_provenance(self._notebook_dir, self._surroundings)
         return store
@@ -237,8 +242,8 @@ class Launching:
     def _store_to_go_on_in(self, run: Run, notices: Callable[[str], None]) -> RunStore:
         """The run's own, with what it goes on with: its options, and the function where that is another one."""
         is_kept = isinstance(self._call, KeptCall)
-        config = going_on_with(run, self._config) if is_kept else self._config.document()
-        changed = {"config": config} if is_kept else {"config": config, "components": self._call.document()}
+        changed: dict[str, Any] = {"config": self._config_document(), "isolate": self._isolates}
+        changed |= {} if is_kept else {"components": self._call.document()}
         store = RunStore.resume(run.dir, changed, self._call.source, self._n_past, notices)
         if not is_kept:
             store.keep_call(kept(self._call))
@@ -317,8 +322,7 @@ class Launching:
         return SparkLauncher(self._session.context, self._call.kit, run_id, n_workers, self._config.gpus_per_worker)
 
     def _settings(self) -> dict[str, Any]:
-        # What one variant does to its process (a precision, a cached model) must not reach the next one.
-        isolate = self._call.components is not None or getattr(self._config, "isolate", False)
+        isolate = self._isolates
         return {
             "metric": self._config.metric,
             "train_fn": self._call.name,
@@ -332,21 +336,35 @@ class Launching:
             "stop_grace_s": [0.5, 1.0],
         }
 
+    @property
+    def _isolates(self) -> bool:
+        if self._repeated is not None and self._repeated.is_isolated:
+            return True
+        # What one variant does to its process (a precision, a cached model) must not reach the next one.
+        return self._call.components is not None or getattr(self._config, "isolate", False)
+
     def _experiment_name(self) -> str:
         if self._continued is not None:
             return self._continued.name
         return self._config.name or re.sub(r"[^A-Za-z0-9._-]", "_", self._call.name).strip("._")[:64] or "experiment"
+
+    def _config_document(self) -> dict[str, Any]:
+        if self._repeated is None or self._point is not None:
+            return self._config.document()
+        return going_on_with(self._repeated.run, self._config)
 
     def _document(self) -> dict[str, Any]:
         session = self._session
         return {
             "kind": self._kind,
             "train_fn": self._call.name,
-            "config": self._config.document(),
+            "config": self._config_document(),
             "searchspace": space_to_json(self._call.space),
             "fixed_hparams": self._call.fixed_hparams,
             "components": self._call.document(),
-            "repeats": None if self._repeated is None else self._repeated.document(),
+            "isolate": self._isolates,
+            "repeats": self._repeated.document() if self._repeated is not None and self._checkpoint is None else None,
+            "resumes": self._resumed.id if self._resumed is not None and self._checkpoint is not None else None,
             "n_workers": self._n_workers,
             "notebook_dir": str(self._notebook_dir),
             "spark": None
@@ -358,7 +376,7 @@ class Launching:
 def _resuming(run: Run) -> str:
     """What to say of the checkpoint that a training goes on from."""
     if run.state is not RunState.COMPLETE:
-        return f"going on from the checkpoint of run {run.id}."
+        return f"goes on from the last checkpoint of run {run.id}, in this new run."
     return (
         f"going on from the checkpoint of run {run.id}, which is complete: there may be nothing left to do. "
         "Give more epochs."
@@ -460,15 +478,21 @@ def publisher_of(ui: str) -> Publisher | None:
     return make_publisher(ui)
 
 
-def display_of(run: Run, publisher: Publisher | None) -> Display | LiveView | None:
-    """What shows this run there; None without a publisher."""
+def display_of(run: Run, publisher: Publisher | None, *, shows_past_lines: bool = True) -> Display | LiveView | None:
+    """What shows this run there; None without a publisher.
+
+    Args:
+        run: of which there is a folder.
+        publisher: who shows it.
+        shows_past_lines: what was printed before now is printed here too; the widget's list has it in any case.
+    """
     if publisher is None:
         return None
     from lagom_magic.display import Display
     from lagom_magic.display.notebook import NotebookPublisher
 
     if not isinstance(publisher, NotebookPublisher) or not publisher.wants_widget:
-        return Display(run.dir, publisher)
+        return Display(run.dir, publisher, shows_past_lines=shows_past_lines)
     from lagom_magic.display.answers import Backing
     from lagom_magic.display.liveview import LiveView
 
@@ -477,7 +501,7 @@ def display_of(run: Run, publisher: Publisher | None) -> Display | LiveView | No
         is_driven=lambda: run.is_alive,
         steer=lambda record: _steer(run, Request.of(record)),
     )
-    return LiveView(run.dir, publisher, backing)
+    return LiveView(run.dir, publisher, backing, shows_past_lines=shows_past_lines)
 
 
 def _steer(run: Run, request: Request) -> None:

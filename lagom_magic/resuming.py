@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lagom_magic.errors import ConfigError
-from lagom_magic.events.ablation import REPEAT
-from lagom_magic.events.facts import TrialState
+from lagom_magic.events.ablation import BASELINE, REPEAT
+from lagom_magic.events.facts import CHECKPOINTS, Fact, RunEnded, RunStarted, TrialState
 from lagom_magic.run import Run
 from lagom_magic.search.base import Suggestion
 from lagom_magic.search.factory import Search
@@ -21,14 +21,18 @@ from lagom_magic.spec.config import (
     AblationConfig,
     BaseConfig,
     OptimizationConfig,
+    TfDistributedConfig,
+    TorchDistributedConfig,
 )
 from lagom_magic.spec.space_json import space_from_json, space_to_json
+from lagom_magic.spec.variants import ON
 from lagom_magic.store.jsontext import json_line
+from lagom_magic.store.layout import RunLayout
 
 if TYPE_CHECKING:
     from lagom_magic.calling import Call
 
-#: Kind of a run → the config that makes such runs.
+#: Kind of a run that goes on in its own folder → the config that makes such runs.
 _CONFIGS: dict[str, type[BaseConfig]] = {"hpo": OptimizationConfig, "ablate": AblationConfig, "run": BaseConfig}
 #: What travels with the function, and is no option of a run that goes on with what its folder keeps.
 _TRAVELS = (
@@ -60,6 +64,12 @@ class RepeatedCall:
     trial_id: int | None = None
     suggestion: Suggestion | None = None
 
+    @property
+    def is_isolated(self) -> bool:
+        """Whether that run's trials had processes of their own."""
+        document = self.run.config
+        return bool(document.get("isolate") or (document.get("config") or {}).get("isolate"))
+
     def document(self) -> dict[str, Any]:
         """For run.json: where it comes from."""
         return {"run_id": self.run.id, "trial_id": self.trial_id}
@@ -69,8 +79,10 @@ def repeated_trial(run: Run, trial_id: int) -> RepeatedCall:
     """One trial of a run, with its hyperparameters, budget and seed.
 
     Raises:
-        ConfigError: when the run has no such trial.
+        ConfigError: when the run has no such trial, or is a training, which is one trial on all workers.
     """
+    if _kind_of(run) == "train":
+        raise ConfigError(f"run {run.id} is a training, which is one trial: %lagom rerun {run.id} repeats it.")
     trial = run.view.trials.get(trial_id)
     if trial is None or trial.started_at is None:
         ids = sorted(run.view.trials)
@@ -109,12 +121,19 @@ def config_of(run: Run, changed: Mapping[str, Any] | None = None) -> BaseConfig:
         changed: fields in place of what it had.
 
     Raises:
-        ConfigError: when it was searched by an object, of which the folder keeps the name only; or is a training.
+        ConfigError: when it was searched by an object, of which the folder keeps the name only; for a number of
+            trials or repeats, where its kind has none.
     """
+    known = {option.name for option in fields(_config_type(run))}
+    for name, flag in (("num_trials", "--trials"), ("repeats", "--repeats")):
+        if name in (changed or {}) and name not in known:
+            raise ConfigError(f"run {run.id} is of %%lagom {_kind_of(run)}, which has no {flag}: drop it.")
     options = stored_options(run) | dict(changed or {})
     for name in ("optimizer", "pruner"):
         _check_named(run, options, name)
-    return _CONFIGS[_kind_of(run)](**options)
+    if _kind_of(run) == "train" and options.get("workers") is None:
+        options["workers"] = run.config.get("n_workers")  # how many train together is part of what is computed
+    return _config_type(run)(**options)
 
 
 def inherited_options(run: Run, given: Collection[str]) -> dict[str, Any]:
@@ -125,8 +144,14 @@ def inherited_options(run: Run, given: Collection[str]) -> dict[str, Any]:
         given: options that the cell's line names; they win, and what excludes them is not inherited.
 
     Raises:
-        ConfigError: when a sampler or pruner was an object, and the line names none; for a training.
+        ConfigError: when a sampler or pruner was an object, and the line names none; for a training, which goes on
+            from its checkpoint.
     """
+    if _kind_of(run) == "train":
+        raise ConfigError(
+            f"run {run.id} is of %%lagom train, which goes on from its checkpoint in a new run: %lagom resume "
+            f"{run.id}, or run its cell with --resume {run.id}."
+        )
     options, document = stored_options(run), run.config
     asked = document.get("config") or {}
     for name in ("optimizer", "pruner"):
@@ -156,43 +181,59 @@ def _check_named(run: Run, options: Mapping[str, Any], name: str) -> None:
 
 
 def stored_options(run: Run) -> dict[str, Any]:
-    """The options of a stored run, as its config takes them, less what travels with the function.
-
-    Raises:
-        ConfigError: for a training, which goes on from its checkpoint.
-    """
-    kind = _kind_of(run)
+    """The options of a stored run, as its config takes them, less what travels with the function."""
     document = run.config.get("config") or {}
-    known = {option.name for option in fields(_CONFIGS[kind])}
+    known = {option.name for option in fields(_config_type(run))}
     return {name: value for name, value in document.items() if name in known and name not in _TRAVELS}
 
 
 def _kind_of(run: Run) -> str:
     header = run.view.header
-    kind = header.kind if header is not None else str(run.config.get("kind"))
+    return header.kind if header is not None else str(run.config.get("kind"))
+
+
+def _config_type(run: Run) -> type[BaseConfig]:
+    kind = _kind_of(run)
     if kind in _CONFIGS:
-        return kind
-    raise ConfigError(
-        f"run {run.id} is of %%lagom {kind}, which goes on from its checkpoint in a new run: run its cell with "
-        f"--resume {run.id}."
-    )
+        return _CONFIGS[kind]
+    if kind != "train":
+        known = ", ".join((*_CONFIGS, "train"))
+        raise ConfigError(f"run {run.id} is of the kind {kind!r}; this version knows {known}. Use a newer one.")
+    is_torch = "backend" in (run.config.get("config") or {})  # the other one has no such option
+    return TorchDistributedConfig if is_torch else TfDistributedConfig
 
 
-def checkpoint_of(run: Run) -> Path:
+def checkpoint_of(run: Run, *, is_kept_call: bool = False) -> Path:
     """What a training goes on from.
 
+    Args:
+        run: the earlier run.
+        is_kept_call: it goes on with what its folder keeps: the same function with the same hyperparameters.
+
     Raises:
-        ConfigError: when there is nothing.
+        ConfigError: when there is nothing, or nothing is left to do.
     """
     _check_ended(run)
     trials = run.trials
-    checkpoint = trials[0].checkpoint if trials else None
+    if is_kept_call and trials and trials[0].state is TrialState.COMPLETE:
+        raise ConfigError(
+            f"nothing of run {run.id} is missing: its training is complete. To train on, run its cell with "
+            f"--resume {run.id} and more epochs."
+        )
+    checkpoint = trials[0].checkpoint if trials else _adopted(run)
     if checkpoint is None:
+        anew = f" %lagom rerun {run.id} begins anew." if is_kept_call else ""
         raise ConfigError(
             f"run {run.id} (--resume) kept no checkpoint to go on from. The function keeps one with "
-            "reporter.checkpoint(model=model, optimizer=optimizer, epoch=epoch) and takes it up with reporter.restore."
+            "reporter.checkpoint(model=model, optimizer=optimizer, epoch=epoch) and takes it up with "
+            f"reporter.restore.{anew}"
         )
     return checkpoint
+
+
+def _adopted(run: Run) -> Path | None:
+    """What a training that was cut off before it began was to go on from."""
+    return max((RunLayout(run.dir).trial_dir(0, 1) / CHECKPOINTS).glob("[!.]*"), default=None)
 
 
 def check_resumable(
@@ -201,6 +242,8 @@ def check_resumable(
     call: Call,
     search: Search,
     n_trials: int,
+    *,
+    has_end: bool,
 ) -> None:
     """Whether a run can be gone on with like this.
 
@@ -210,6 +253,7 @@ def check_resumable(
         call: what it calls now.
         search: its sampler and pruner.
         n_trials: how many trials it is to have in all.
+        has_end: its journal says how it ended; else that is missing in any case.
 
     Raises:
         ConfigError: when it is alive, is another search, or nothing of it is missing.
@@ -237,22 +281,43 @@ def check_resumable(
                 f"run {run.id} (--resume) cannot go on with another search: {what} was {before!r} and is {after!r}. "
                 "Leave that option as it was, or begin a new run without --resume."
             )
-    left_out, leaves_out = document.get("components") or {}, _as_json(call.document()) or {}
-    other = [label for label in {**left_out, **leaves_out} if left_out.get(label) != leaves_out.get(label)]
-    if other:
-        raise ConfigError(
-            f"run {run.id} (--resume) cannot go on with another ablation: {', '.join(other)} leave out something else, "
-            "or only one of the two has them. Begin a new run without --resume."
-        )
+    _check_same_ablation(run, document.get("components") or {}, _as_json(call.document()) or {})
     counts = run.view.counts
     n_ended = sum(counts[state] for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED))
-    if n_ended >= n_trials:
+    if n_ended >= n_trials and has_end:
         more = ""
         if kind == "hpo" and search.sampler.n_trials is None:
             more = f" --trials {2 * n_ended} goes on with more."
         elif isinstance(config, AblationConfig) and config.num_trials is None:
             more = f" --repeats {2 * config.repeats} goes on with more."
         raise ConfigError(f"nothing of run {run.id} is missing: {n_ended} of {n_trials} trials have ended.{more}")
+
+
+def _check_same_ablation(run: Run, before: dict[str, dict[str, Any]], now: dict[str, dict[str, Any]]) -> None:
+    """Whether two ablations, as `Call.document` has them, leave out the same of the same baseline."""
+    other = [label for label in {**before, **now} if _left_out(before.get(label)) != _left_out(now.get(label))]
+    if other:
+        raise ConfigError(
+            f"run {run.id} (--resume) cannot go on with another ablation: {', '.join(other)} leave out something else, "
+            "or only one of the two has them. Begin a new run without --resume."
+        )
+    were_on, are_on = (ablation.get(BASELINE, {}).get(ON, {}) for ablation in (before, now))
+    for name, value in were_on.items():
+        if name in are_on and are_on[name] != value:
+            raise ConfigError(
+                f"run {run.id} (--resume) cannot go on with another ablation: the switch {name} was {value!r} when it "
+                f"was on, and is {are_on[name]!r}. Leave its default as it was, or begin a new run without --resume."
+            )
+
+
+def _left_out(variant: dict[str, Any] | None) -> dict[str, Any] | None:
+    return None if variant is None else {what: value for what, value in variant.items() if what != ON}
+
+
+def has_ended(facts: Sequence[Fact]) -> bool:
+    """Whether the last session of a run came to its end; its driver was killed otherwise."""
+    last = next((fact for fact in reversed(facts) if isinstance(fact, (RunStarted, RunEnded))), None)
+    return isinstance(last, RunEnded)
 
 
 def going_on_with(run: Run, config: BaseConfig) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -80,6 +80,7 @@ class Trial:
         dir: its folder.
         error: why it failed, or None.
         warnings: what to know of it, one line each, such as a returned value that could not be kept.
+        params: what auto-logging has seen libraries be told, such as {"SVC.C": 1.0}; at its end.
     """
 
     id: int
@@ -93,6 +94,7 @@ class Trial:
     dir: Path
     error: TrialError | None
     warnings: tuple[str, ...] = ()
+    params: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         attempt = f", attempt={self.attempt}" if self.attempt > 1 else ""
@@ -474,6 +476,7 @@ class Run(Mapping[str, Any]):
             dir=self._layout.trial_dir(view.id, view.attempt),
             error=view.error,
             warnings=view.warnings,
+            params=dict(view.params),
         )
 
     def __getitem__(self, key: str) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lagom_magic.cluster.process import ProcessLauncher
 from lagom_magic.errors import ConfigError, LagomError, RunError
@@ -19,6 +20,7 @@ from lagom_magic.run import Run
 from lagom_magic.spec.config import AblationConfig, BaseConfig, OptimizationConfig
 from lagom_magic.spec.space import Float, Int
 from lagom_magic.spec.study import Switch
+from lagom_magic.store.console_file import ConsoleReader
 
 
 @pytest.fixture(autouse=True)
@@ -309,3 +311,130 @@ def test_a_resume_that_cannot_write_leaves_the_run_as_it_was() -> None:
     assert json.loads((run.dir / "result.json").read_text())["counts"] == before["counts"]
     (run.dir / "source.2.py").rmdir()
     assert len(called(RepeatedCall(run), config_of(run, {"num_trials": 5}), run).trials) == 5
+
+
+def points(run: Run, trial: str) -> list[tuple[int, float]]:
+    """What TensorBoard draws of a trial's score."""
+    events = EventAccumulator(str(run.dir / "tensorboard" / trial)).Reload()
+    return [(event.step, event.value) for event in events.Scalars("score")]
+
+
+def event_file(run: Run, trial: str) -> Path:
+    (path,) = (run.dir / "tensorboard" / trial).glob("*.lagom")
+    return path
+
+
+@pytest.mark.parametrize("left", ["nothing", "half a file", "no end", "all"])
+def test_what_a_killed_driver_had_not_written_of_ended_trials_is_made_up(left: str) -> None:
+    def broadcasts(x: Float(0.0, 1.0), reporter=None):  # type: ignore[no-untyped-def]
+        for step in range(3):
+            reporter.broadcast({"score": x + step}, step=step)
+        return {"score": x + 10}
+
+    config = OptimizationConfig(num_trials=3, workers=1, seed=5, pruner="none", optimization_key="score")
+    run = called(broadcasts, config)
+    expected, document = points(run, "0001"), (run.dir / "trials/0001/trial.json").read_text()
+    run = cut(run, line_of(run, "trial_ended", 2))
+    shutil.rmtree(run.dir / "tensorboard/0002")
+    path = event_file(run, "0001")
+    whole = path.read_bytes()
+    path.write_bytes({"half a file": whole[: len(whole) // 2], "no end": whole[:-40]}.get(left, whole))
+    if left != "all":
+        (run.dir / "trials/0001/trial.json").unlink()
+    if left == "nothing":
+        path.unlink()
+    untouched = event_file(run, "0000").stat().st_mtime_ns
+    resumed = called(RepeatedCall(run), config_of(run), run)
+    assert (run.dir / "trials/0001/trial.json").read_text() == document
+    assert points(resumed, "0001") == expected
+    assert event_file(resumed, "0001").read_bytes() == whole
+    assert event_file(resumed, "0000").stat().st_mtime_ns == untouched
+    assert len(points(resumed, "0002")) == len(expected)
+
+
+def test_a_run_that_was_killed_after_its_last_trial_is_brought_to_its_end() -> None:
+    run = called(noisy, search(3))
+    before = {trial.id: trial.metric for trial in run.trials}
+    run = cut(run, line_of(run, "trial_ended", 3))
+    (run.dir / "trials/0002/trial.json").unlink()
+    event_file(run, "0002").unlink()
+    assert run.state is RunState.FAILED
+    resumed = called(RepeatedCall(run), config_of(run), run)
+    assert resumed.state is RunState.COMPLETE
+    assert {trial.id: trial.metric for trial in resumed.trials} == before
+    assert json.loads((run.dir / "result.json").read_text())["counts"] == {"COMPLETE": 3}
+    assert (run.dir / "trials/0002/trial.json").is_file()
+    assert len(points(resumed, "0002")) == 1
+    with pytest.raises(ConfigError, match="3 of 3 trials have ended"):
+        called(RepeatedCall(resumed), config_of(resumed), resumed)
+
+
+def test_a_trial_of_an_isolated_run_is_repeated_isolated() -> None:
+    def has_template(x: Float(0.0, 1.0)):  # type: ignore[no-untyped-def]
+        import os
+        from pathlib import Path
+
+        parent = Path(f"/proc/{os.getppid()}")
+        family = [
+            parent,
+            *(Path("/proc", pid) for pid in (parent / f"task/{parent.name}/children").read_text().split()),
+        ]
+        return {"score": float(any(b"lagom_magic.worker.template" in (p / "cmdline").read_bytes() for p in family))}
+
+    for isolate in (True, False):
+        run = called(has_template, search(2, isolate=isolate))
+        assert [trial.metric for trial in run.trials] == [isolate] * 2
+        again = called(repeated_trial(run, 1), config_of_trial(run))
+        assert again.trials[0].metric == isolate
+        assert called(RepeatedCall(again), config_of(again)).trials[0].metric == isolate
+
+
+def test_an_ablation_whose_switch_has_another_value_when_on_is_no_continuation() -> None:
+    def first(decay: Switch(0.0) = 0.3, augment: Switch() = True):  # type: ignore[no-untyped-def]
+        return {"score": decay}
+
+    def other(decay: Switch(0.0) = 0.5, augment: Switch() = True):  # type: ignore[no-untyped-def]
+        return {"score": decay}
+
+    config = AblationConfig(repeats=1, workers=1, optimization_key="score")
+    run = called(first, config)
+    more = AblationConfig(repeats=2, workers=1, optimization_key="score")
+    with pytest.raises(ConfigError, match=r"another ablation: the switch decay was 0\.3 .* and is 0\.5"):
+        called(other, more, run)
+    document = json.loads((run.dir / "run.json").read_text())
+    for left_out in document["components"].values():  # as runs were stored that did not say it
+        left_out.pop("on", None)
+    (run.dir / "run.json").write_text(json.dumps(document))
+    assert len(called(first, more, Run(run.dir)).trials) == 6
+
+
+def test_lines_of_the_earlier_session_are_not_printed_again(capsys: pytest.CaptureFixture[str]) -> None:
+    def talks(x: Float(0.0, 1.0), trial=None):  # type: ignore[no-untyped-def]
+        print(f"this is trial {trial.id}")
+        return {"score": x}
+
+    run = called(talks, search(2))
+    before = (run.dir / "console.log").read_text()
+    launch(
+        RepeatedCall(run),
+        config_of(run, {"num_trials": 3}),
+        ui="text",
+        make_launcher=lambda kit, _, n: ProcessLauncher(kit, n),
+        resumed=run,
+    )
+    printed = capsys.readouterr().out
+    (line,) = [line for line in printed.splitlines() if "this is trial" in line]
+    assert line.endswith(" t2] this is trial 2")
+    assert (run.dir / "console.log").read_text() == f"{before}{line}\n"
+
+
+@pytest.mark.parametrize("parts", [[], ["console.log"], ["console.1.log"], ["console.1.log", "console.log"]], ids=str)
+def test_a_reader_of_new_lines_passes_over_all_parts_of_the_console(tmp_path: Path, parts: list[str]) -> None:
+    for part in parts:
+        (tmp_path / part).write_text("old\n")
+    reader = ConsoleReader(tmp_path)
+    reader.skip()
+    with open(tmp_path / "console.log", "a") as file:
+        file.write("new\n")
+    assert reader.read_new(1 << 20) == "new\n"
+    reader.close()

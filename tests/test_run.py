@@ -346,6 +346,13 @@ def test_the_warnings_of_a_trial_are_there(tmp_path: Path) -> None:
     assert run.trials[0].warnings == ("it had no effect",)
 
 
+def test_what_libraries_were_told_in_a_trial_is_there(tmp_path: Path) -> None:
+    ended = TrialEnded(0, 1, 1, TrialState.COMPLETE, {"accuracy": 0.5}, 0.5, params={"SVC.C": 2.0})
+    run = Run(run_on_disk(tmp_path, facts=[*begun(), TrialStarted(0, 1, 1, hparams(0)), ended]))
+    assert run.trials[0].params == {"SVC.C": 2.0}
+    assert run.trials[0].hparams == hparams(0)
+
+
 def test_runs_are_equal_when_they_are_of_the_same_folder(tmp_path: Path) -> None:
     root = run_on_disk(tmp_path, facts=whole_run())
     assert Run(root) == Run(root)

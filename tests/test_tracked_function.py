@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import random
 import textwrap
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from magic_shell import open_notebook
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lagom_magic import Metric, OptimizationConfig, Run, Searchspace, model
@@ -119,6 +121,26 @@ def test_a_search_over_two_of_its_arguments_is_tracked_whole(data: Path) -> None
     assert search.best is not None
     assert best["metrics"]["accuracy"] == search.best.metric
     assert best["version"] in (1, 2, 3)
+
+
+def test_a_models_lineage_leads_to_its_trial_and_to_the_data_and_back(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fixed = {"data_path": str(data), "max_depth": 2, "min_child_weight": 1, "estimators": 3}
+    once = run(BaseConfig(hparams=fixed, name="trees-once"))
+    with open_notebook(data.parent / "ipython") as notebook:
+
+        def lineage(of: str) -> str:
+            notebook.run(f"%lagom lineage {of}").raise_error()
+            return capsys.readouterr().out
+
+        of_model = lineage("trees")
+        assert once.id in of_model
+        assert data.name in of_model
+        assert sha256(data.read_bytes()).hexdigest()[:8] in of_model
+        of_data = lineage(str(data))
+        assert once.id in of_data
+        assert "trees" in of_data
 
 
 def test_the_function_stays_plain(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +28,7 @@ import psutil
 
 from lagom_magic.display import board_process
 from lagom_magic.errors import LagomError
+from lagom_magic.events.fold import RunView
 from lagom_magic.store.journal import read_view
 from lagom_magic.store.layout import RunLayout
 from lagom_magic.store.tensorboard import write_common_columns
@@ -39,6 +40,8 @@ _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 5.0
 _RELOAD_S, _RELOAD_MANY_S, _MANY_TRIALS = 5.0, 15.0, 200
 _LAST_WORDS = 5
+#: Retries of a live run's trials that several runs' TensorBoard waits for; it has others when it is asked for again.
+_FORESEEN_RETRIES = 3
 #: Of one process, each some hundred megabytes; a further one takes the place of the one asked for longest ago.
 _BOARDS_LIMIT = 8
 
@@ -100,6 +103,9 @@ class _Boards:
             if board is not None and not board.is_alive:
                 board.stop()  # gives its pipe back
                 board = None
+            if board is not None and board._links is not None:
+                for run_dir in run_dirs:  # a live one may have more by now than was foreseen
+                    _link_trials(Path(board._links.name), run_dir, _document(RunLayout(run_dir)), read_view(run_dir))
             if board is None:
                 board = _start(run_dirs, _living_driver(run_dirs[0]) if end_with_driver else None)
                 while len(self._boards) >= _BOARDS_LIMIT:
@@ -189,19 +195,40 @@ def _linked(run_dirs: tuple[Path, ...]) -> tempfile.TemporaryDirectory[str]:
     links = tempfile.TemporaryDirectory(prefix="lagom-board-")
     spaces, views = [], []
     for run_dir in run_dirs:
-        layout, view = RunLayout(run_dir), read_view(run_dir)
-        spaces.append(_document(layout).get("searchspace") or {})
+        document, view = _document(RunLayout(run_dir)), read_view(run_dir)
+        spaces.append(document.get("searchspace") or {})
         views.append(view)
-        folder = Path(links.name, f"{run_dir.parent.name}-{run_dir.name}")
-        folder.mkdir()
-        coming = range(view.n_trials or 0) if not view.state.is_final else ()  # their links lead nowhere yet
-        names = {layout.trial_name(trial_id, 1) for trial_id in coming}
-        there = layout.tensorboard
-        names |= {path.name for path in there.iterdir() if path.is_dir()} if there.is_dir() else set()
-        for name in names:
-            (folder / name).symlink_to(there / name)
+        _link_trials(Path(links.name), run_dir, document, view)
     write_common_columns(Path(links.name), zip(spaces, views, strict=True))
     return links
+
+
+def _link_trials(links: Path, run_dir: Path, document: Mapping[str, Any], view: RunView) -> None:
+    """Link the folder of each trial of a run, also those that a live run may still make; what is linked stays."""
+    folder, there = links / f"{run_dir.parent.name}-{run_dir.name}", RunLayout(run_dir).tensorboard
+    folder.mkdir(exist_ok=True)
+    names = {path.name for path in there.iterdir() if path.is_dir()} if there.is_dir() else set()
+    if not view.state.is_final:  # links that lead nowhere yet
+        config = document.get("config")
+        retries = config.get("retries") if isinstance(config, dict) else 0
+        # A lost worker's trial is started once more.
+        n_more = 1 + (min(retries, _FORESEEN_RETRIES) if isinstance(retries, int) else 0)
+        for trial_id in range(view.n_trials or 0):
+            trial = view.trials.get(trial_id)
+            attempts = range(1, (trial.attempt if trial is not None else 1) + n_more + 1)
+            names |= {RunLayout.trial_name(trial_id, attempt) for attempt in attempts}
+    for name in names:
+        _link(folder / name, there / name)
+    # The Profile tab follows no links to folders, so each trace that is there has one.
+    for trace in there.glob("*/**/plugins/profile/*/*.xplane.pb"):
+        link = folder / "profiles" / trace.relative_to(there)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        _link(link, trace)
+
+
+def _link(link: Path, target: Path) -> None:
+    with contextlib.suppress(FileExistsError):
+        link.symlink_to(target)
 
 
 def _document(layout: RunLayout) -> dict[str, Any]:

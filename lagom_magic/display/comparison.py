@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from lagom_magic.display import summary
@@ -12,8 +12,8 @@ from lagom_magic.display.alignment import aligned
 from lagom_magic.display.stored import StoredRun
 from lagom_magic.display.wording import NOTHING, duration, hparam, metric, one_line
 
-#: Lines of the difference between two sources, and packages that are named.
-DIFF_LIMIT, PACKAGE_LIMIT = 80, 40
+#: Lines of the difference between two sources, and packages and logged parameters that are named.
+DIFF_LIMIT, PACKAGE_LIMIT, PARAM_LIMIT = 80, 40, 40
 CELL_LIMIT, NAME_LIMIT = 32, 40
 #: What `run.json["config"]` holds that has a row of its own, or that says nothing of what was done.
 _NOT_SHOWN = frozenset({"name", "description", "tags", "searchspace", "hparams", "hb_interval", "seed"})
@@ -34,6 +34,7 @@ def render_comparison(runs: Sequence[StoredRun]) -> str:
     parts = ["\n".join(_table([head, *different])) if different else "nothing in the tables differs"]
     if same:
         parts.append("\n".join(["the same in all:", *_table([(name, cells[:1]) for name, cells in same], "  ")]))
+    parts += _params(runs)
     parts += _packages(runs)
     parts += [text for other in runs[1:] if (text := _source(runs[0], other))]
     parts += ["\n".join(f"! {run.dir.name}: {line}" for line in run.missing) for run in runs if run.missing]
@@ -100,21 +101,34 @@ def _table(rows: Sequence[Row], indent: str = "") -> list[str]:
     return [f"{indent}{line}" for line in aligned(cells, left_aligned=range(len(cells[0])))]
 
 
+def _params(runs: Sequence[StoredRun]) -> list[str]:
+    """What libraries were told otherwise in the runs' best trials, as a table; nothing where nothing differs."""
+    trials = [run.main_trial for run in runs]
+    of_runs = [trial.params if trial is not None else {} for trial in trials]
+    cells = {
+        name: [hparam(params[name], CELL_LIMIT) if name in params else NOTHING for params in of_runs]
+        for name in _names(of_runs)
+    }
+    return _differing("logged parameters that differ:", cells, PARAM_LIMIT)
+
+
 def _packages(runs: Sequence[StoredRun]) -> list[str]:
     """The packages whose versions differ, as a table; nothing where none does, or no run knows its own."""
     of_runs = [run.packages for run in runs]
     if not all(of_runs):
         return []
     names = sorted({name for packages in of_runs for name in packages}, key=str.lower)
-    rows = [
-        (one_line(name, NAME_LIMIT), [one_line(packages.get(name, NOTHING), CELL_LIMIT) for packages in of_runs])
-        for name in names
-        if len({packages.get(name) for packages in of_runs}) > 1
-    ]
+    cells = {name: [one_line(packages.get(name, NOTHING), CELL_LIMIT) for packages in of_runs] for name in names}
+    return _differing("packages that differ:", cells, PACKAGE_LIMIT)
+
+
+def _differing(title: str, cells: Mapping[str, list[str]], limit: int) -> list[str]:
+    """Name → what each run has of it, as a table of what is not the same in all; nothing where all is."""
+    rows = [(one_line(name, NAME_LIMIT), values) for name, values in cells.items() if len(set(values)) > 1]
     if not rows:
         return []
-    more = [f"  … and {len(rows) - PACKAGE_LIMIT} more"] if len(rows) > PACKAGE_LIMIT else []
-    return ["\n".join(["packages that differ:", *_table(rows[:PACKAGE_LIMIT], "  "), *more])]
+    more = [f"  … and {len(rows) - limit} more"] if len(rows) > limit else []
+    return ["\n".join([title, *_table(rows[:limit], "  "), *more])]
 
 
 def _source(first: StoredRun, other: StoredRun) -> str:

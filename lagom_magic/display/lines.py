@@ -18,14 +18,17 @@ BACKLOG_BYTES = 8 * BATCH_BYTES
 class Lines:
     """Follows a run's console log."""
 
-    def __init__(self, run_dir: Path, budget_bytes: int | None) -> None:
-        """Follow the log from its start.
+    def __init__(self, run_dir: Path, budget_bytes: int | None, *, shows_past: bool = True) -> None:
+        """Follow the log.
 
         Args:
             run_dir: the run's folder.
             budget_bytes: how much may be shown in all, so that a saved notebook stays usable; None = any amount.
+            shows_past: from its start; else from where it ends now.
         """
         self._reader = ConsoleReader(run_dir)
+        if not shows_past:
+            self._reader.skip()
         self._left_bytes = budget_bytes
         self._waiting = ""
 

@@ -32,17 +32,25 @@ _log = logging.getLogger(__name__)
 class Display:
     """Shows one run until it is closed; use it as a context manager, or `start` and `close`."""
 
-    def __init__(self, run_dir: Path, publisher: Publisher, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        publisher: Publisher,
+        clock: Callable[[], float] = time.time,
+        *,
+        shows_past_lines: bool = True,
+    ) -> None:
         """Make the display of a run; nothing is shown before `start`.
 
         Args:
             run_dir: the run's folder; its files may come later.
             publisher: where to show it.
             clock: seconds since the epoch, for the elapsed time.
+            shows_past_lines: what was printed before now too, as by a run before it was resumed.
         """
         self._publisher, self._clock = publisher, clock
         self._journal = JournalReader(run_dir)
-        self._lines = Lines(run_dir, publisher.line_budget_bytes)
+        self._lines = Lines(run_dir, publisher.line_budget_bytes, shows_past=shows_past_lines)
         self._folder = readable_folder(run_dir)
         self._view = RunView()
         self._shown: Bundle = {}

@@ -36,6 +36,8 @@ class LiveView:
         publisher: NotebookPublisher,
         backing: Backing,
         static: Path = STATIC,
+        *,
+        shows_past_lines: bool = True,
     ) -> None:
         """Open the widget; call it on the cell's thread.
 
@@ -44,6 +46,7 @@ class LiveView:
             publisher: shows the output.
             backing: of the run.
             static: the folder with the page's code.
+            shows_past_lines: as for `Display`, should there be no widget after all; the widget's list has all lines.
         """
         self._run_dir, self._publisher = run_dir, publisher
         #: What went wrong last; the run is not touched by it.
@@ -54,7 +57,7 @@ class LiveView:
         except Exception as error:  # the run's outer edge, as below: a front end or package that fails is no reason
             _log.exception("The widget of %s cannot be made; the HTML face is shown.", run_dir)
             self.error = error
-            self._shown = Display(run_dir, publisher)
+            self._shown = Display(run_dir, publisher, shows_past_lines=shows_past_lines)
 
     @property
     def conversation(self) -> Conversation:

@@ -24,7 +24,7 @@ from lagom_magic.display.wording import NOTHING, hparam, metric, one_line
 from lagom_magic.errors import StoreError
 from lagom_magic.events.fold import TrialView
 from lagom_magic.store.console_file import ConsoleReader
-from lagom_magic.store.layout import RunLayout
+from lagom_magic.store.layout import RunLayout, read_file
 from lagom_magic.store.received import safe_parts
 
 FILE_LIMIT = 500
@@ -40,6 +40,10 @@ _PICTURES = {
     ".webp": "image/webp",
 }
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+#: How every report begins, and no other file: by it one is known that a newer one may take the place of.
+_BEGINNING = (
+    '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="generator" content="lagom_magic report">'
+)
 _STYLE = """
 body { max-width: 1120px; margin: 24px auto; padding: 0 16px; font: 14px/1.5 system-ui, sans-serif; color: #1f2328;
   background: #fff; color-scheme: light dark; }
@@ -66,6 +70,7 @@ def render_report(run: StoredRun, now: float, beside: Path) -> str:
         _tags_and_note(run),
         render_whole_html(run.view, now, str(run.dir)),
         _best(run),
+        _params(run),
         _pictures(run),
         _section("Printed", _console(run)),
         _section("Source", _pre(run.source)),
@@ -75,12 +80,22 @@ def render_report(run: StoredRun, now: float, beside: Path) -> str:
         _section("Not in this report", _items(escape(line) for line in run.missing)),
     ]
     return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f"{_BEGINNING}"
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>\n"
         f"{chr(10).join(filter(None, sections))}\n</body></html>\n"
     )
+
+
+def is_report(path: Path) -> bool:
+    """Whether a file is a report that `render_report` made.
+
+    Raises:
+        OSError: when it cannot be read.
+    """
+    beginning = _BEGINNING.encode()
+    return read_file(path, len(beginning)) == beginning
 
 
 def _tags_and_note(run: StoredRun) -> str:
@@ -100,10 +115,18 @@ def _best(run: StoredRun) -> str:
     return _section(f"Best: trial {summary.trial_label(best)}", _facts(values))
 
 
+def _params(run: StoredRun) -> str:
+    """What libraries were told in the best trial, or the only one."""
+    trial = run.main_trial
+    if trial is None:
+        return ""
+    values = _facts([(name, hparam(value, _VALUE_LIMIT)) for name, value in trial.params.items()])
+    return _section(f"Logged parameters of trial {summary.trial_label(trial)}", values)
+
+
 def _pictures(run: StoredRun) -> str:
     """Pictures that the best trial, or the only one, has returned."""
-    trials = list(run.view.trials.values())
-    trial = run.view.best or (trials[0] if len(trials) == 1 else None)
+    trial = run.main_trial
     if trial is None:
         return ""
     figures: list[str] = []

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lagom_magic.errors import StoreError
-from lagom_magic.events.fold import RunView
+from lagom_magic.events.fold import RunView, TrialView
 from lagom_magic.store.journal import read_view
 from lagom_magic.store.layout import RunLayout, read_file
 from lagom_magic.store.tags import note_of, tags_of
@@ -40,6 +40,12 @@ class StoredRun:
     tags: tuple[str, ...]
     note: str
     missing: tuple[str, ...]
+
+    @property
+    def main_trial(self) -> TrialView | None:
+        """The best trial, or the only one."""
+        trials = self.view.trials
+        return self.view.best or (next(iter(trials.values())) if len(trials) == 1 else None)
 
     @property
     def packages(self) -> dict[str, str]:

@@ -35,7 +35,8 @@ class PastTrial:
         suggestion: what it was suggested to run with, the fixed hyperparameters not among it.
         attempt: its last one.
         ended: how that ended; None when it did not, or was stopped: it runs again.
-        n_failures: attempts that failed and were retried.
+        n_failures: attempts that were retried: failed ones, and lost ones after the first.
+        n_losses: attempts that were lost with their worker and run again; a person's retry forgets them.
         is_lost: the journal does not say how it began.
     """
 
@@ -43,7 +44,10 @@ class PastTrial:
     attempt: int = 1
     ended: TrialEnded | None = None
     n_failures: int = 0
+    n_losses: int = 0
     is_lost: bool = False
+    #: The driver itself runs it again, for its attempt has failed: `TrialRequeued` is next.
+    is_retried: bool = False
     #: The pruner has given it up: what it reported on its way to the end is not heard.
     is_pruned: bool = False
     #: Names of the metrics that this attempt has reported.
@@ -156,6 +160,7 @@ class _Replay:
             return
         if fact.state is TrialState.FAILED and _is_retry(following, fact.trial_id):
             trial.n_failures += 1
+            trial.is_retried = True
             return
         trial.ended = fact
         self._due |= {(fact.trial_id, fact.attempt, path) for path in fact.files}
@@ -173,9 +178,16 @@ class _Replay:
 
     def requeued(self, fact: TrialRequeued) -> None:
         trial = self._past.trials.get(fact.trial_id)
-        if trial is not None and fact.attempt > trial.attempt:
-            trial.attempt, trial.ended, trial.is_pruned, trial.reported = fact.attempt, None, False, set()
-            self._pruner.restart(fact.trial_id)
+        if trial is None or fact.attempt <= trial.attempt:
+            return
+        if fact.reason == RETRIED_BY_USER:
+            trial.n_losses = 0
+        elif fact.reason != RESUMED and not trial.is_retried:
+            trial.n_losses += 1
+            trial.n_failures += trial.n_losses > 1
+        trial.is_retried = False
+        trial.attempt, trial.ended, trial.is_pruned, trial.reported = fact.attempt, None, False, set()
+        self._pruner.restart(fact.trial_id)
 
     def stored(self, fact: FileStored) -> None:
         self._due.discard((fact.trial_id, fact.attempt, fact.path))

@@ -124,7 +124,7 @@ class DriverState:
             hparams = {**self._plan.fixed_hparams, **before.suggestion.hparams}
             seed_id = trial_id if before.suggestion.seed_id is None else before.suggestion.seed_id
             trial = self.trials[trial_id] = _Trial(hparams, before.suggestion.budget, seed_id, before.attempt)
-            trial.n_failures, trial.is_told = before.n_failures, before.is_told
+            trial.n_failures, trial.n_losses, trial.is_told = before.n_failures, before.n_losses, before.is_told
             if before.ended is None:
                 trial.attempt += 1
                 self._waiting.append(trial_id)
@@ -178,7 +178,8 @@ class DriverState:
             commands.Record(facts.TrialRequeued(trial_id, self.trials[trial_id].attempt, RESUMED))
             for trial_id in self._waiting
         ]
-        workers = [commands.StartWorker(worker_id, 1) for worker_id in self.slots]
+        # Nothing may be left to do: its driver was killed after the last trial.
+        workers = [] if self._is_done() else [commands.StartWorker(worker_id, 1) for worker_id in self.slots]
         return [commands.Record(started), *again, *workers, *self._next()]
 
     def handle(self, event: facts.Fact | inputs.Input) -> list[Command]:

@@ -220,6 +220,8 @@ def _report_path(text: str) -> Path:
     Raises:
         ConfigError: for a path that no file can have, or that another file has.
     """
+    from lagom_magic.display.report import is_report
+
     allowed = "a path that ends with .html, in a folder that is there"
     path = Path(text).expanduser().absolute() if "\0" not in text else Path()
     if path.suffix.lower() not in (".html", ".htm"):
@@ -231,6 +233,11 @@ def _report_path(text: str) -> Path:
             )
         if path.exists() and not path.is_file():
             raise ConfigError(f"--html is {text!r}, which is no file. Name another.")
+        if path.exists() and not is_report(path):
+            raise ConfigError(
+                f"--html is {text!r}, which is a file that %lagom did not write: it would be lost. "
+                "Name another, or delete it first."
+            )
     except OSError as error:  # a name that is too long …
         raise ConfigError(f"--html is {text!r}, which cannot be a file: {error.strerror}.") from error
     return path

@@ -19,7 +19,7 @@ from lagom_magic.store import registry
 from lagom_magic.store.data_files import change_of, file_entries
 from lagom_magic.store.journal import read_view
 from lagom_magic.store.layout import RunLayout, is_run_id
-from lagom_magic.store.lineage import Trace, Use, maker_of, model_file, models_of, trace_of, users_of
+from lagom_magic.store.lineage import Attempt, Maker, Trace, Use, maker_of, model_file, models_of, trace_of, users_of
 
 if TYPE_CHECKING:
     from lagom_magic.magics.backend import Backend
@@ -111,14 +111,15 @@ def _model(version: ModelVersion, home: Path) -> Node:
         node.below.append(Node("exported outside of a run"))
         return node
     run_dir = _run_dir(version.run, home)
-    what = f"trial {version.trial_id} of run {version.run['experiment']}/{version.run['id']}"
+    what = f"{_exporter(version)} of run {version.run['experiment']}/{version.run['id']}"
     if run_dir is None:
         read = [Use("read", entry) for entry in version.inputs]
         node.below.append(Node(one_line(f"from {what}, which is not there any more", _MAX_PATH), _uses(read, home)))
         return node
-    trace = trace_of(run_dir, version.trial_id)
+    trace = trace_of(run_dir, version.trial_id, version.attempt)
     trial = read_view(run_dir).trials.get(-1 if version.trial_id is None else version.trial_id)
-    about = "" if trial is None else f" · {trial.state.value}{_hparams(trial.hparams)}"
+    state = version.state or ("" if trial is None else trial.state.value)
+    about = f" · {one_line(state, 24)}" * bool(state) + ("" if trial is None else _hparams(trial.hparams))
     rows = [*_origin(trace), *_uses(trace.uses, home), *_more(trace)]
     node.below.append(Node(f"from {one_line(what, _MAX_PATH)}{about}", rows))
     return node
@@ -144,8 +145,7 @@ def _file(path: str, home: Path) -> Node:
     if found.model is not None:
         node.below.append(Node(f"of model {found.model[0]}:{found.model[1]}"))
     if found.maker is not None:
-        run_dir, trial_id = found.maker
-        node.below.append(Node(f"kept from {_maker(run_dir, trial_id)}"))
+        node.below.append(Node(f"kept from {_maker(found.maker)}"))
     for trace in found.traces[:_MAX_ROWS]:
         rows = [Node(f"{_using(use)} · {_compared(use, path, now)}".removesuffix(" · ")) for use in trace.uses]
         rows += _models(found.models.get(trace.run_id, []))
@@ -184,7 +184,7 @@ def _uses(uses: Sequence[Use], home: Path, *, with_trials: bool = False) -> list
 def _used(use: Use, with_trials: bool) -> str:
     if use.how == "given":
         return f"given as {one_line(use.argument, 40)}: {_path(use.path)}"
-    who = f" by {_trials(use.trials)}" if with_trials else ""
+    who = f" by {_trials(use.attempts)}" if with_trials else ""
     different = f" ({use.versions} different contents)" if use.versions > 1 else ""
     return f"{_VERBS[use.how]} {_path(use.path)}{who}{different}"
 
@@ -198,18 +198,25 @@ def _made(use: Use, home: Path) -> str:
     model, maker = model_file(home, use.path), maker_of(home, use.path)
     if model is not None:
         return f"of model {model[0]}:{model[1]}"
-    return "" if maker is None else f"kept from {_maker(*maker)}"
+    return "" if maker is None else f"kept from {_maker(maker)}"
 
 
-def _maker(run_dir: Path, trial_id: int | None) -> str:
-    trial = "" if trial_id is None else f"trial {trial_id} of "
-    return f"{trial}run {run_dir.parent.name}/{run_dir.name}"
+def _maker(maker: Maker) -> str:
+    trial = "" if maker.attempt is None else f"{_trials([maker.attempt])} of "
+    return f"{trial}run {maker.dir.parent.name}/{maker.dir.name}"
+
+
+def _exporter(version: ModelVersion) -> str:
+    """The trial that exported a model, with its attempt unless that was the first."""
+    return (
+        f"trial {version.trial_id}" if version.trial_id is None else _trials([(version.trial_id, version.attempt or 1)])
+    )
 
 
 def _using(use: Use) -> str:
     if use.how == "given":
         return f"given as {one_line(use.argument, 40)}"
-    return f"{use.how} by {_trials(use.trials)}"
+    return f"{use.how} by {_trials(use.attempts)}"
 
 
 def _compared(use: Use, path: str, now: Mapping[str, Any] | None) -> str:
@@ -226,7 +233,7 @@ def _compared(use: Use, path: str, now: Mapping[str, Any] | None) -> str:
 
 
 def _models(versions: Iterable[ModelVersion]) -> list[Node]:
-    return [Node(f"→ model {_about_model(version)} from trial {version.trial_id}") for version in versions]
+    return [Node(f"→ model {_about_model(version)} from {_exporter(version)}") for version in versions]
 
 
 def _about_model(version: ModelVersion) -> str:
@@ -265,14 +272,30 @@ def _size(entry: Mapping[str, Any]) -> str:
     return f" · {size:.3g} {_UNITS[power]}"
 
 
-def _trials(ids: Sequence[int]) -> str:
-    """'trial 3', 'trials 0–39', 'trials 0–2, 5, … (9)'."""
+def _trials(attempts: Iterable[Attempt]) -> str:
+    """'trial 3', 'trials 0–39', 'trials 0–2, 5, … (9)', 'trial 3, trial 7 (attempts 1–2)'."""
+    tries: dict[int, list[int]] = {}
+    for trial_id, attempt in attempts:
+        tries.setdefault(trial_id, []).append(attempt)
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for trial_id, numbers in tries.items():
+        alike.setdefault(tuple(numbers), []).append(trial_id)
+    told = [
+        f"trial{'s' * (len(ids) > 1)} {_spans(ids)}"
+        + (f" (attempt{'s' * (len(numbers) > 1)} {_spans(numbers)})" if numbers != (1,) else "")
+        for numbers, ids in alike.items()
+    ]
+    return ", ".join(told[:_MAX_VALUES]) + ", …" * (len(told) > _MAX_VALUES)
+
+
+def _spans(numbers: Sequence[int]) -> str:
+    """'3', '0–39', '0–2, 5, … (9)'."""
     spans = []
-    for _, run in groupby(enumerate(ids), lambda pair: pair[1] - pair[0]):
-        first, *rest = [trial_id for _, trial_id in run]
+    for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0]):
+        first, *rest = [number for _, number in run]
         spans.append(f"{first}–{rest[-1]}" if rest else str(first))
-    more = f", … ({len(ids):,})" if len(spans) > _MAX_VALUES else ""
-    return f"trial{'s' * (len(ids) > 1)} {', '.join(spans[:_MAX_VALUES])}{more}"
+    more = f", … ({len(numbers):,})" if len(spans) > _MAX_VALUES else ""
+    return f"{', '.join(spans[:_MAX_VALUES])}{more}"
 
 
 def _hparams(hparams: Mapping[str, Any]) -> str:

@@ -225,7 +225,7 @@ VERBS: dict[str, Verb] = {
         ),
         Verb(
             "resume",
-            "go on with a run (the last one): what was cut off or stopped, or more trials",
+            "go on with a run (the last one): what was cut off or stopped, or more trials; a training in a new run",
             (
                 Option("--trials", "num_trials", "how many trials in all (as before)", "N"),
                 Option("--repeats", "repeats", "of an ablation: how often each variant runs in all (as before)", "N"),

@@ -16,6 +16,7 @@ from typing import Any
 from lagom_magic.events.facts import (
     Fact,
     FileStored,
+    HParams,
     MetricReported,
     ModelExported,
     RunEnded,
@@ -72,6 +73,7 @@ class _Trial:
     trial_id: int
     attempt: int
     started_ms: int
+    hparams: HParams
     known: Known | None = None
     batch: Batch = field(default_factory=Batch)
     #: The journal's line up to which `batch` and `files` go.
@@ -157,7 +159,7 @@ class MirroredRun:
 
     def _start(self, seq: int, time_ms: int, fact: TrialStarted) -> None:
         name = RunLayout.trial_name(fact.trial_id, fact.attempt)
-        trial = _Trial(fact.trial_id, fact.attempt, time_ms, self._known.get(name), seq=seq)
+        trial = _Trial(fact.trial_id, fact.attempt, time_ms, fact.hparams, self._known.get(name), seq=seq)
         self._trials[fact.trial_id, fact.attempt] = trial
         self.n_trials += 1
         if trial.known is None or seq > trial.known.seq:
@@ -179,6 +181,8 @@ class MirroredRun:
             tags["lagom.error"] = fact.error.in_words
             trial.error_text = str(fact.error)
         trial.batch.metrics += [Metric(*item, time_ms, trial.last_step) for item in fact.metrics.items()]
+        # What auto-logging has seen; MLflow takes no second value by a name.
+        trial.batch.params |= {name: value for name, value in fact.params.items() if name not in trial.hparams}
         self._close(trial, seq, time_ms, status, tags)
         trial.wants_log = True
         for export in trial.exports:

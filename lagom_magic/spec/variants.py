@@ -28,6 +28,8 @@ MODEL_ARGUMENTS = ("model", "module", "model_function")
 DATA_ARGUMENTS = ("dataset", "dataset_function", "train_set", "test_set")
 #: Arguments that a custom variant cannot have: ours, and those that its model= and dataset= are for.
 _FILLED = ("hparams", "reporter", "seed", "trial", "budget", *MODEL_ARGUMENTS, *DATA_ARGUMENTS)
+#: In the baseline's document: switch → its value when it is on. Older runs do not say.
+ON = "on"
 #: More components than this are a mistake rather than a plan.
 MAX_COMPONENTS = 10_000
 
@@ -76,6 +78,7 @@ class AblationPlan:
         model: the base class or factory; None = the study has none.
         data: argument → its data, as the study or the config gives them; a function makes them on the worker.
         takes: those of MODEL_ARGUMENTS and DATA_ARGUMENTS that the training function takes and the study fills.
+        on: switch → its value in the baseline.
     """
 
     variants: dict[str, Variant]
@@ -84,6 +87,7 @@ class AblationPlan:
     takes: tuple[str, ...]
     label_name: str | None = None
     feature_names: tuple[str, ...] | None = None
+    on: dict[str, Any] = field(default_factory=dict)
 
     @property
     def components(self) -> tuple[str, ...]:
@@ -109,6 +113,7 @@ class AblationPlan:
                     for what in ("model", "dataset")
                     if (made := getattr(variant, what)) is not None
                 },
+                **({ON: {name: _told(value) for name, value in self.on.items()}} if label == BASELINE else {}),
             }
             for label, variant in self.variants.items()
         }
@@ -142,7 +147,7 @@ def plan_ablation(
     """
     planning = _Planning(study, given, tuple(takes), switches, order, label)
     planning.check_custom(baseline, takes_any=takes_any)
-    return planning.plan()
+    return replace(planning.plan(), on={name: baseline[name] for name in switches})
 
 
 class _Planning:
@@ -313,6 +318,16 @@ class _Planning:
                 "more components, or drop --order."
             )
         return [a.and_also(b) for a, b in combinations(parts, 2) if not a.overlaps(b)]
+
+
+def _told(value: Any) -> Any:
+    """A value as JSON holds it, the same in another process: an object without a text of its own by its type."""
+    if _is_json(value):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_told(item) for item in value]
+    text = repr(value)
+    return getattr(value, "__qualname__", type(value).__qualname__) if " at 0x" in text else text
 
 
 def _is_json(value: Any) -> bool:

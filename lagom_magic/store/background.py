@@ -24,7 +24,6 @@ from lagom_magic.events.facts import (
     WorkerLost,
 )
 from lagom_magic.events.fold import fold
-from lagom_magic.events.views import RunView
 from lagom_magic.store.console import LineLimiter, WorkerConsole
 from lagom_magic.store.console_file import ConsoleWriter
 from lagom_magic.store.jsontext import json_text
@@ -33,6 +32,7 @@ from lagom_magic.store.provenance import write_environment
 from lagom_magic.store.summary import result_document
 from lagom_magic.store.tensorboard import TensorBoardWriter
 from lagom_magic.store.trials import OutputLogs, remove_older, write_trial_json
+from lagom_magic.store.unwritten import PastFacts, ends_without_file, unfinished_sessions
 
 logger = logging.getLogger("lagom_magic.store")
 
@@ -86,7 +86,7 @@ class Background:
         layout: RunLayout,
         searchspace: dict[str, Any],
         on_error: Callable[[str, str], None],
-        view: RunView | None = None,
+        past: PastFacts,
     ) -> None:
         """Start the thread.
 
@@ -94,7 +94,7 @@ class Background:
             layout: of the run.
             searchspace: as in run.json.
             on_error: called from the thread with (what kind of error, text for a person).
-            view: of a run that is resumed, so far; the thread's from now on.
+            past: of a run that is resumed; the thread's from now on.
         """
         self._layout = layout
         self._searchspace = searchspace
@@ -107,7 +107,8 @@ class Background:
         self._is_waited_for = False
         self._n_bytes_in = 0  # written by the driver's thread only
         self._n_bytes_done = 0  # written by ours only
-        self._view = RunView() if view is None else view
+        self._view = past.view
+        self._past: PastFacts | None = past
         self._logs = OutputLogs(layout)
         self._console = ConsoleWriter(layout)
         self._consoles: dict[int, WorkerConsole] = {}
@@ -140,6 +141,7 @@ class Background:
 
     def _run(self) -> None:
         self._try("environment.txt is not written", write_environment, self._layout)
+        self._try("what the run's last driver left unwritten is not made up", self._make_up)
         is_open, flush_at = True, None
         while is_open:
             is_open = self._do(self._next_work(flush_at))
@@ -150,6 +152,16 @@ class Background:
             elif flush_at is None and self._has_unflushed:
                 flush_at = now + _FLUSH_S
             self._try("the display is not told of new files", self.on_written)
+
+    def _make_up(self) -> None:
+        """Write what the driver before this one was killed before it could."""
+        assert self._past is not None
+        past, self._past = self._past, None
+        for trial, ended in ends_without_file(self._layout, past):
+            self._try("a trial.json is not written", write_trial_json, self._layout, trial, ended)
+        if unfinished := unfinished_sessions(self._layout, past):
+            self._tensorboard = self._new_tensorboard()
+            self._try(_NO_TENSORBOARD, self._tensorboard.make_up, past.facts, unfinished)
 
     def _next_work(self, flush_at: float | None) -> list[Work]:
         """All work at hand; waits for the first of it, at most until `flush_at`."""
@@ -259,10 +271,15 @@ class Background:
         self._try("result.json is not written", self._write_result, work.result)
 
     def _open_tensorboard(self, begin: RunStarted, begin_time: float) -> None:
-        self._tensorboard = TensorBoardWriter(self._layout, self._searchspace)
-        for trial in self._view.trials.values():
-            self._tensorboard.recall(trial.hparams, trial.metrics)
+        if self._tensorboard is None:
+            self._tensorboard = self._new_tensorboard()
         self._tensorboard.add(begin, begin_time)
+
+    def _new_tensorboard(self) -> TensorBoardWriter:
+        writer = TensorBoardWriter(self._layout, self._searchspace)
+        for trial in self._view.trials.values():
+            writer.recall(trial.hparams, trial.metrics)
+        return writer
 
     def _write_result(self, result: dict[str, Any]) -> None:
         write_whole(self._layout.result, json_text(result_document(self._view) | result).encode())

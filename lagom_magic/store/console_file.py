@@ -75,6 +75,14 @@ class ConsoleReader:
             data += new
         return data.decode(errors="backslashreplace")
 
+    def skip(self) -> None:
+        """Pass over what is there."""
+        while (following := self._following_part()) is not None:
+            self.close()
+            self._file = following
+        if self._file is not None:
+            self._file.seek(0, os.SEEK_END)
+
     def _read_lines(self, max_bytes: int) -> bytes:
         if self._file is None:
             return b""

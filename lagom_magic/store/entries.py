@@ -27,8 +27,9 @@ from lagom_magic.store.tags import note_of, tags_of
 
 logger = logging.getLogger("lagom_magic.store")
 
-#: The files that an entry is made of. The first is what makes a folder a run's.
-FILES = ("run.json", "result.json", "events.jsonl", "source.py", "notes.json")
+#: The files that an entry is made of, result.json not among them: the journal says the same. The first is what makes a
+#: folder a run's.
+FILES = ("run.json", "events.jsonl", "source.py", "notes.json")
 #: What was written less than this before it was read may be written again without showing a later time.
 _SETTLED_S = 2.0
 #: Bytes of source.py that are searched, and of a document that is read.
@@ -104,7 +105,7 @@ class RunEntry:
 
 
 def as_before(home: Path, signatures: Iterable[tuple[str, bytes]]) -> set[str]:
-    """Those of a home's runs whose files are those that their entries were read from; five looks at the disk each.
+    """Those of a home's runs whose files are those that their entries were read from; a look at the disk for each.
 
     A file that came or went has changed the folder's own time. A file's time is that of its last change of any kind,
     which, unlike the one that people see, nobody can set back.
@@ -149,10 +150,8 @@ def read_entry(folder: Path, now_s: float) -> RunEntry:
         )  # before reading, so that what comes in between is seen as a change
         document = _read_json(layout.run_json)
         source, (view, is_live) = _source(layout), _view(folder)
-        result = None if is_live else _result(layout)
-        if result is None and view is None:
-            raise StoreError("neither result.json nor events.jsonl can be read")
-        summary = _summary(folder, document, result or result_document(view or RunView()), view)
+        result = _result(layout) if view is None else result_document(view)
+        summary = _summary(folder, document, result, view)
         is_whole = view is not None and source is not None
         return RunEntry(
             summary,
@@ -195,15 +194,13 @@ def _view(folder: Path) -> tuple[RunView | None, bool]:
         return None, False
 
 
-def _result(layout: RunLayout) -> dict[str, Any] | None:
-    """Content of result.json; None where there is none to be read, for the journal says the same."""
+def _result(layout: RunLayout) -> dict[str, Any]:
+    """Content of result.json, which says what the journal says."""
     try:
         return _read_json(layout.result)
-    except FileNotFoundError:
-        return None
     except (OSError, ValueError, RecursionError) as error:
         logger.warning("%s cannot be read: %s", layout.result, error)
-        return None
+        raise StoreError("neither events.jsonl nor result.json can be read") from error
 
 
 def _source(layout: RunLayout) -> str | None:

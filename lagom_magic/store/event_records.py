@@ -18,6 +18,9 @@ _float = struct.Struct("<f").pack
 _checksum_bytes = struct.Struct("<I").pack
 _length_bytes = struct.Struct("<Q").pack
 
+#: What the last record of a trial's file is known by.
+SESSION_END = b"_hparams_/session_end_info"
+
 #: The type of a field of bytes, in its tag's low bits; tags of other types stand as literals where they are used.
 _BYTES = 2
 

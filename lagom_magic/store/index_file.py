@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +22,7 @@ from lagom_magic.store.jsontext import json_line
 from lagom_magic.store.query import Comparison, Phrase, Query, TrialValues
 
 #: Raised when what an entry is, or how it is stored, changes: another version's file is made anew.
-VERSION = 1
+VERSION = 2
 #: Seconds to wait for another kernel that writes.
 _LOCK_TIMEOUT_S = 2.0
 
@@ -33,11 +34,11 @@ _SCHEMA = (
         user TEXT NOT NULL, n_trials INTEGER
     )""",
     "CREATE TABLE trials (run INTEGER PRIMARY KEY, lines TEXT NOT NULL)",
-    """CREATE TABLE ranges (
-        name TEXT NOT NULL, run INTEGER NOT NULL, low REAL, high REAL, has_text INTEGER NOT NULL,
+    """CREATE TABLE columns (
+        name TEXT NOT NULL, run INTEGER NOT NULL, low REAL, high REAL, has_text INTEGER NOT NULL, numbers BLOB,
         PRIMARY KEY (name, run)
     ) WITHOUT ROWID""",
-    "CREATE INDEX ranges_of_run ON ranges (run)",
+    "CREATE INDEX columns_of_run ON columns (run)",
     """CREATE TABLE labels (
         field TEXT NOT NULL, value TEXT NOT NULL, run INTEGER NOT NULL, PRIMARY KEY (field, value, run)
     ) WITHOUT ROWID""",
@@ -143,7 +144,7 @@ class IndexFile:
         """The number that the run had, which it keeps: another kernel may be about to ask for it."""
         found: tuple[int] | None = self._connection.execute("SELECT id FROM runs WHERE path = ?", (path,)).fetchone()
         if found is not None:
-            for table, column in (("runs", "id"), ("trials", "run"), ("ranges", "run"), ("labels", "run")):
+            for table, column in (("runs", "id"), ("trials", "run"), ("columns", "run"), ("labels", "run")):
                 self._connection.execute(f"DELETE FROM {table} WHERE {column} = ?", found)
             self._connection.execute("DELETE FROM words WHERE rowid = ?", found)
         return None if found is None else found[0]
@@ -174,7 +175,7 @@ class IndexFile:
         assert run is not None, "an INSERT has a row"
         insert = self._connection.executemany
         self._connection.execute("INSERT INTO trials VALUES (?, ?)", (run, _lines(entry.trials)))
-        insert("INSERT INTO ranges VALUES (?, ?, ?, ?, ?)", [(name, run, *of) for name, of in _ranges(entry.trials)])
+        insert("INSERT INTO columns VALUES (?, ?, ?, ?, ?, ?)", [(one.name, run, *one[1:]) for one in _columns(entry)])
         insert("INSERT OR IGNORE INTO labels VALUES (?, ?, ?)", [(*label, run) for label in labels_of(entry)])
         self._connection.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", (run, entry.text))
         return run
@@ -227,11 +228,33 @@ class IndexFile:
             found.append(self._runs("SELECT run FROM labels WHERE field = ? AND value = ?", field, value))
         for comparison in query.comparisons:
             condition, bounds = _range(comparison)
-            found.append(self._runs(f"SELECT run FROM ranges WHERE name = ? AND {condition}", comparison.name, *bounds))
+            found.append(
+                self._runs(f"SELECT run FROM columns WHERE name = ? AND {condition}", comparison.name, *bounds)
+            )
         return set.intersection(*found)
 
     def _runs(self, select: str, *values: str | float) -> set[int]:
         return {run for (run,) in self._connection.execute(select, values).fetchall()}
+
+    def first_fulfilling(self, comparisons: Sequence[Comparison], runs: Collection[int]) -> dict[int, int | None]:
+        """Run → which of its trials is the first that fulfils all comparisons, counted from 0; None for none of them.
+
+        Runs of which plain numbers alone do not tell are left out.
+        """
+        if any(comparison.number is None for comparison in comparisons):
+            return {}
+        select = "SELECT run, numbers FROM columns WHERE name = ? AND numbers IS NOT NULL"
+        columns = [dict(self._connection.execute(select, (one.name,)).fetchall()) for one in comparisons]
+        holds = [one.holds for one in comparisons]
+        found = {}
+        with _as_written():
+            for run in runs:
+                try:
+                    values = zip(*(array("d", column[run]) for column in columns), strict=True)
+                except KeyError:
+                    continue
+                found[run] = next((number for number, row in enumerate(values) if _all_hold(holds, row)), None)
+        return found
 
     def trials(self, runs: Sequence[int]) -> Iterator[tuple[int, Iterator[TrialValues]]]:
         """The complete trials of some runs, each read when it is asked for, the best first."""
@@ -298,16 +321,49 @@ def _lines(trials: Iterable[TrialValues]) -> str:
     )
 
 
-def _ranges(trials: Iterable[TrialValues]) -> Iterator[tuple[str, tuple[float | None, float | None, bool]]]:
-    """Of each metric and hyperparameter: the least and the greatest number, and whether it has other values too."""
-    values: dict[str, list[Any]] = {}
-    for trial in trials:
+class _Column(NamedTuple):
+    """What a metric or hyperparameter was in a run's trials.
+
+    Attributes:
+        name: of it; a metric and a hyperparameter may share one.
+        low: the least number; None without any.
+        high: the greatest.
+        has_text: whether it has values that are no numbers.
+        numbers: one float64 a trial, nan where it has none; None where that would not say all.
+    """
+
+    name: str
+    low: float | None
+    high: float | None
+    has_text: bool
+    numbers: bytes | None
+
+
+def _columns(entry: RunEntry) -> Iterator[_Column]:
+    values: dict[str, list[tuple[int, Any]]] = {}
+    for number, trial in enumerate(entry.trials):
         for name, value in (*trial.metrics.items(), *trial.hparams.items()):
-            values.setdefault(name, []).append(value)
+            values.setdefault(name, []).append((number, value))
     for name, found in values.items():
-        numbers = [value for value in found if isinstance(value, (int, float)) and not isinstance(value, bool)]
+        numbers = [value for _, value in found if isinstance(value, (int, float)) and not isinstance(value, bool)]
         told = [_as_float(value) for value in numbers if not math.isnan(value)]
-        yield name, (min(told, default=None), max(told, default=None), len(numbers) < len(found))
+        has_text = len(numbers) < len(found)
+        is_plain = not has_text and len(dict(found)) == len(found) and all(map(_is_exact, numbers))
+        packed = _packed(dict(found), len(entry.trials)) if is_plain else None
+        yield _Column(name, min(told, default=None), max(told, default=None), has_text, packed)
+
+
+def _packed(values: Mapping[int, float], n_trials: int) -> bytes:
+    return array("d", [values.get(number, math.nan) for number in range(n_trials)]).tobytes()
+
+
+def _is_exact(value: float) -> bool:
+    """Whether a float64 holds it as it is."""
+    return abs(value) <= 1 << 53 or type(value) is float
+
+
+def _all_hold(holds: Sequence[Callable[[float], bool]], row: tuple[float, ...]) -> bool:
+    return all(one(value) for one, value in zip(holds, row, strict=True))
 
 
 def _as_float(value: float) -> float:
@@ -318,7 +374,7 @@ def _as_float(value: float) -> float:
 
 
 def _range(comparison: Comparison) -> tuple[str, tuple[float, ...]]:
-    """What a range must be if one of its values may be as wanted, and the numbers for that."""
+    """What a column's range must be if one of its values may be as wanted, and the numbers for that."""
     number = comparison.number
     if number is None:
         return "has_text", ()

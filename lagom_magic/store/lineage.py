@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,11 @@ from lagom_magic.store.model_version import ModelVersion
 
 How = Literal["read", "written", "given"]
 
+#: Of a trial and an attempt, as `RunLayout.trial_name` has it.
+_TRIAL_FOLDER = re.compile(r"([0-9]{4,18})(?:\.([0-9]{1,18}))?")
+#: (trial id, attempt)
+Attempt = tuple[int, int]
+
 _FILES_USED = b'"files_used"'
 
 
@@ -30,14 +36,14 @@ class Use:
     Attributes:
         how: opened for reading or writing by trials, or given to the run as data.
         entry: as in `FilesUsed`, as the last of the trials found it.
-        trials: which ones, sorted; () of what was given to the run.
+        attempts: which of which trials, sorted; () of what was given to the run.
         argument: what it was given as; "" of what trials opened.
         versions: how many different contents the trials found, as far as their hashes say.
     """
 
     how: How
     entry: dict[str, Any]
-    trials: tuple[int, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
     argument: str = ""
     versions: int = 1
 
@@ -45,6 +51,11 @@ class Use:
     def path(self) -> str:
         """Absolute, with "/" at its end for a folder; or a URI."""
         return str(self.entry["path"])
+
+    @property
+    def trials(self) -> tuple[int, ...]:
+        """Their ids, sorted."""
+        return tuple(dict.fromkeys(trial_id for trial_id, _ in self.attempts))
 
     def covers(self, path: str) -> bool:
         """Whether it is this file, or one in this folder, or below `path`, a folder that ends in "/"."""
@@ -82,32 +93,46 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True)
+class Maker:
+    """Whose file it is that lies in a run's folder.
+
+    Attributes:
+        dir: the run's folder.
+        attempt: the trial's that made it; None for what is no trial's.
+    """
+
+    dir: Path
+    attempt: Attempt | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class FileUsers:
     """Who has to do with a file or folder.
 
     Attributes:
         path: absolute, "/" at the end for a folder.
-        maker: the run in whose folder it lies, and the trial if it is one's; or None.
+        maker: the run in whose folder it lies; or None.
         model: the version of a model whose file it is; or None.
         traces: the runs that used it, newest first, each with these uses alone.
-        models: versions by the id of the run that exported them, where the trial had used the file.
+        models: versions by the id of the run that exported them, where the very attempt had used the file.
         orphans: versions that came of it and whose run is not there any more.
     """
 
     path: str
-    maker: tuple[Path, int | None] | None
+    maker: Maker | None
     model: tuple[str, int] | None
     traces: tuple[Trace, ...]
     models: dict[str, list[ModelVersion]]
     orphans: tuple[ModelVersion, ...]
 
 
-def trace_of(run_dir: Path, trial_id: int | None = None) -> Trace:
+def trace_of(run_dir: Path, trial_id: int | None = None, attempt: int | None = None) -> Trace:
     """What is recorded of a run's files; nothing of a run that recorded none.
 
     Args:
         run_dir: the run's folder.
         trial_id: the only trial that counts; None = all of them.
+        attempt: the only one of it that counts; None = all of them.
 
     Raises:
         StoreError: when its journal cannot be read.
@@ -123,7 +148,7 @@ def trace_of(run_dir: Path, trial_id: int | None = None) -> Trace:
     opened: dict[tuple[How, str], _Opened] = {}
     n_more = 0
     for said_by, record in _files_used(journal):
-        if trial_id not in (None, said_by):
+        if trial_id not in (None, said_by[0]) or attempt not in (None, said_by[1]):
             continue
         n_more += _number(record.get("n_more"))
         for how, entries in (("read", record.get("reads")), ("written", record.get("writes"))):
@@ -179,13 +204,14 @@ def users_of(home: Path, path: str) -> FileUsers:
     return FileUsers(path, maker_of(home, path), model_file(home, path), tuple(traces), models, tuple(orphans))
 
 
-def maker_of(home: Path, path: str) -> tuple[Path, int | None] | None:
-    """The run in whose folder a file lies, and its trial, None for what is no trial's; None elsewhere."""
+def maker_of(home: Path, path: str) -> Maker | None:
+    """The run in whose folder a file lies, and the attempt in whose; None elsewhere."""
     parts = _parts_below(home, path)
     if len(parts) < 3 or not is_run_id(parts[1]):
         return None
-    trial = parts[3].partition(".")[0] if len(parts) > 3 and parts[2] in ("trials", "tensorboard") else ""
-    return home / parts[0] / parts[1], int(trial) if trial.isdecimal() else None
+    folder = parts[3] if len(parts) > 3 and parts[2] in ("trials", "tensorboard") else ""
+    named = _TRIAL_FOLDER.fullmatch(folder)
+    return Maker(home / parts[0] / parts[1], (int(named[1]), int(named[2] or 1)) if named else None)
 
 
 def model_file(home: Path, path: str) -> tuple[str, int] | None:
@@ -201,9 +227,10 @@ def _parts_below(home: Path, path: str) -> list[str]:
 
 
 def _came_of(versions: Iterable[ModelVersion], uses: tuple[Use, ...]) -> Iterator[ModelVersion]:
-    """The versions whose trial read the file, or whose run was given it."""
+    """The versions whose trial read the file in the attempt that exported them, or whose run was given it."""
     for version in versions:
-        if any(use.how == "given" or (use.how == "read" and version.trial_id in use.trials) for use in uses):
+        by = (version.trial_id, version.attempt)
+        if any(use.how == "given" or (use.how == "read" and by in use.attempts) for use in uses):
             yield version
 
 
@@ -212,21 +239,21 @@ class _Opened:
 
     def __init__(self) -> None:
         self._entry: dict[str, Any] = {}
-        self._trials: set[int] = set()
+        self._attempts: set[Attempt] = set()
         self._hashes: set[str] = set()
 
-    def add(self, trial_id: int, entry: dict[str, Any]) -> None:
+    def add(self, attempt: Attempt, entry: dict[str, Any]) -> None:
         self._entry = entry
-        self._trials.add(trial_id)
+        self._attempts.add(attempt)
         if entry.get("sha256"):
             self._hashes.add(str(entry["sha256"]))
 
     def use(self, how: How) -> Use:
-        return Use(how, self._entry, tuple(sorted(self._trials)), versions=max(1, len(self._hashes)))
+        return Use(how, self._entry, tuple(sorted(self._attempts)), versions=max(1, len(self._hashes)))
 
 
-def _files_used(journal: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(trial id, record) of each such line; the others are not even parsed."""
+def _files_used(journal: bytes) -> Iterator[tuple[Attempt, dict[str, Any]]]:
+    """Who said it, and the record, of each such line; the others are not even parsed."""
     position = journal.find(_FILES_USED)
     while position >= 0:
         end = journal.find(b"\n", position)
@@ -238,8 +265,10 @@ def _files_used(journal: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
             record = json.loads(line)
         except (ValueError, RecursionError):  # damaged
             continue
-        if isinstance(record, dict) and record.get("type") == "files_used" and type(record.get("trial_id")) is int:
-            yield record["trial_id"], record
+        if isinstance(record, dict) and record.get("type") == "files_used":
+            trial_id, attempt = record.get("trial_id"), record.get("attempt")
+            if type(trial_id) is int and type(attempt) is int:
+                yield (trial_id, attempt), record
 
 
 def _provenance(layout: RunLayout) -> dict[str, Any]:

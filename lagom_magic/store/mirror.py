@@ -6,129 +6,30 @@ be sent is marked in `.remote/unsent/` of the working copy, and goes with the ne
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import secrets
 import shutil
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lagom_magic.errors import ConfigError, StoreError
 from lagom_magic.events.facts import FileStored, TrialEnded, TrialStarted
+from lagom_magic.store.alike import marker
 from lagom_magic.store.follower import Follower
 from lagom_magic.store.journal import JournalReader, is_being_written
 from lagom_magic.store.layout import RunLayout, check_experiment_name, default_home, home_url, is_run_id
 from lagom_magic.store.model_mirror import pull_models, send_models
-from lagom_magic.store.remote import Remote, RemoteError, RemoteFile, open_remote
+from lagom_magic.store.remote import Remote, RemoteError, open_remote
+from lagom_magic.store.run_copy import TURN_S, ConflictError, RunCopy, is_pickled, is_small
 
 logger = logging.getLogger("lagom_magic.store")
 
-#: Seconds in which news is gathered, and those before a file system that failed is asked again.
-TURN_S = 3.0
+#: Seconds before a file system that failed is asked again.
 RETRY_S = 15.0
-#: A file that grows is sent again after this many times what sending it took.
-_REST = 10.0
-#: So many files may fail at the end before the others are not tried any more.
-_MOST_FAILURES = 3
 #: What `%lagom runs` waits for a place that may be out of reach.
 _REFRESH_TIMEOUT_S = 20.0
-
-#: What is fetched of a run that was made elsewhere, before more is asked for.
-_SMALL = frozenset(
-    {"run.json", "result.json", "events.jsonl", "source.py", "notes.json", "environment.txt", "provenance.json"}
-)
-
-#: (bytes, modification time in ns) of a file as it was sent.
-_Stamp = tuple[int, int]
-
-
-class RunCopy:
-    """One run's folder there, and what of it was sent."""
-
-    def __init__(self, layout: RunLayout, remote: Remote) -> None:
-        self._root, self.remote = layout.root, remote
-        self.name = f"{layout.root.parent.name}/{layout.root.name}"
-        self._sent: dict[str, _Stamp] = {}
-        #: Growing files → when they may be sent again, on the monotonic clock.
-        self._due: dict[str, float] = {}
-
-    def send(self, folders: Iterable[str], *, is_recursive: bool) -> None:
-        """Send what has changed in some folders of the run, growing files not too often.
-
-        Raises:
-            RemoteError: for the first file that is not taken.
-        """
-        for path, stamp in _files_of(self._root, folders, is_recursive):
-            if self._sent.get(path) != stamp and time.monotonic() >= self._due.get(path, 0.0):
-                self._put(path, stamp)
-
-    def _put(self, path: str, stamp: _Stamp) -> None:
-        began_s = time.monotonic()
-        try:
-            self.remote.put(self._root / path, f"{self.name}/{path}")
-        except RemoteError:
-            if (self._root / path).exists():
-                raise
-            return  # deleted meanwhile
-        self._sent[path] = stamp
-        now_s = time.monotonic()
-        self._due[path] = now_s + max(TURN_S, _REST * (now_s - began_s))
-
-    def complete(self) -> None:
-        """Send all that is not there yet, remove what is there and no longer here, and look at the outcome.
-
-        Raises:
-            RemoteError: when something is missing there afterwards; says what.
-        """
-        is_whole = not _marker(self._root, "partial").exists()
-        there = self.remote.files(self.name)
-        failures: list[str] = []
-        here = dict(_files_of(self._root, [""], is_recursive=True))
-        for path, stamp in here.items():
-            if len(failures) >= _MOST_FAILURES:
-                failures.append(path)
-            elif not self._is_there(path, stamp, there.get(path)):
-                self._put_or_note(path, stamp, failures)
-        if not failures:
-            there = self.remote.files(self.name)
-            for path in [path for path in here if not self._is_same(path, there.get(path))]:
-                self._put_or_note(path, here[path], failures)
-                if path not in failures and not self._is_same(path, self.remote.files(self.name).get(path)):
-                    failures.append(f"{path}: it is not there as it was sent")
-            for path in sorted(there.keys() - here.keys()) if is_whole else ():
-                self.remote.remove(f"{self.name}/{path}")
-        if failures:
-            raise RemoteError(f"{len(failures)} of {len(here)} files are not there ({failures[0]})")
-
-    def _put_or_note(self, path: str, stamp: _Stamp, failures: list[str]) -> None:
-        try:
-            self._put(path, stamp)
-        except RemoteError as error:
-            failures.append(f"{path}: {error}")
-
-    def _is_there(self, path: str, stamp: _Stamp, there: RemoteFile | None) -> bool:
-        """Whether a file need not be sent: this object has done so, or somebody before it."""
-        if there is None or there.size_bytes != stamp[0]:
-            return False
-        if self._sent.get(path) == stamp:
-            return True
-        if there.md5:
-            return there.md5 == _md5_of(self._root / path)
-        return self.remote.modified_at(f"{self.name}/{path}") > stamp[1] / 1e9
-
-    def _is_same(self, path: str, there: RemoteFile | None) -> bool:
-        """Whether a file is there with all its bytes, as far as the file system tells."""
-        whole = self._root / path
-        if there is None or there.size_bytes != whole.stat().st_size:
-            return False
-        if not there.md5:
-            return True
-        # A tag that looks like an MD5 need not be one (S3 with its own keys): then the bytes themselves tell.
-        expected = _md5_of(whole)
-        return expected in (there.md5, self.remote.md5_of(f"{self.name}/{path}"))
 
 
 class HomeMirror:
@@ -151,8 +52,10 @@ class HomeMirror:
         self._changed: set[str] = set()
         self._late: set[str] = set()
         self._follower = Follower("lagom-home", self._turn, self._finish)
-        self._is_told = False
+        #: What the person was told of already.
+        self._told = set[type[StoreError]]()
         self._problem = "it is not done yet"
+        self._is_conflict = False
         self._is_marked = False
         self.wake = self._follower.wake
 
@@ -169,6 +72,8 @@ class HomeMirror:
         is_done = self._follower.close(timeout_s)
         if not self._problem or (goes_on and not is_done):
             return ""
+        if self._is_conflict:
+            return f"{self._remote.shown}: {self._problem}."
         return (
             f"{self._remote.shown} has not got all of this run: {self._problem.rstrip('.')}. It is whole in "
             f"{self._layout.root}; the next run or `%lagom runs` sends the rest."
@@ -189,18 +94,27 @@ class HomeMirror:
         names = self._running | self._changed | self._late
         trials = [folder for name in sorted(names) for folder in (f"trials/{name}", f"tensorboard/{name}")]
         try:
+            self._copy.check()
             self._copy.send(["", "workers", "tensorboard"], is_recursive=False)
             self._copy.send(trials, is_recursive=True)
+        except ConflictError as error:
+            self._tell(error, f"{self._remote.shown}: {error}.")
+            return RETRY_S
         except RemoteError as error:
-            if not self._is_told:
-                self._is_told = True
-                self._notice(
-                    f"{self._remote.shown} takes no files ({str(error).rstrip('.')}); the run goes on, its files are "
-                    f"kept in {self._layout.root} and sent later."
-                )
+            self._tell(
+                error,
+                f"{self._remote.shown} takes no files ({str(error).rstrip('.')}); the run goes on, its files are "
+                f"kept in {self._layout.root} and sent later.",
+            )
             return RETRY_S
         self._late, self._changed = self._changed, set()
         return TURN_S
+
+    def _tell(self, error: StoreError, text: str) -> None:
+        """Once for each kind of trouble."""
+        if type(error) not in self._told:
+            self._told.add(type(error))
+            self._notice(text)
 
     def _finish(self) -> None:
         home = self._layout.root.parent.parent
@@ -209,7 +123,7 @@ class HomeMirror:
             send_models(home, self._remote)
             self._problem = ""
         except StoreError as error:
-            self._problem = str(error)
+            self._problem, self._is_conflict = str(error), isinstance(error, ConflictError)
             return
         except Exception as error:
             self._problem = f"{type(error).__name__}: {error}"
@@ -226,25 +140,26 @@ class HomeMirror:
 def mark_changed(run_dir: Path) -> None:
     """Say that the folder of a run was changed, so that it is sent again; does nothing in a home without a URL."""
     if home_url() is not None and run_dir.parent.parent == default_home():
-        marker = _marker(run_dir, "unsent")
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        marker.touch()
+        unsent = marker(run_dir, "unsent")
+        unsent.parent.mkdir(parents=True, exist_ok=True)
+        unsent.touch()
 
 
 def unmark_changed(run_dir: Path) -> None:
     """Say that it was sent."""
-    _marker(run_dir, "unsent").unlink(missing_ok=True)
+    marker(run_dir, "unsent").unlink(missing_ok=True)
 
 
-def _marker(run_dir: Path, kind: str) -> Path:
-    """The file that says something of a run: 'unsent', or 'partial' when it was made elsewhere and may lack files."""
-    return run_dir.parent.parent / ".remote" / kind / f"{run_dir.parent.name}@{run_dir.name}"
+def _forget_copy(run_dir: Path) -> None:
+    """Take all marks of a run off, which is no longer here."""
+    for kind in ("unsent", "partial", "alike"):
+        marker(run_dir, kind).unlink(missing_ok=True)
 
 
 def _marked(home: Path, kind: str) -> Iterator[Path]:
     """The folders of the runs that are marked so."""
-    for marker in sorted((home / ".remote" / kind).glob("*@*")):
-        experiment, _, run_id = marker.name.rpartition("@")
+    for path in sorted((home / ".remote" / kind).glob("*@*")):
+        experiment, _, run_id = path.name.rpartition("@")
         yield home / experiment / run_id
 
 
@@ -253,21 +168,28 @@ def send_unsent(home: Path, remote: Remote) -> None:
 
     Raises:
         RemoteError: for the first that is not taken.
+        ConflictError: for runs that somebody else changed, too, when all others are sent.
     """
+    conflicts: list[str] = []
     for run_dir in _marked(home, "unsent"):
         if not run_dir.is_dir():
-            unmark_changed(run_dir)
+            _forget_copy(run_dir)
         elif not is_being_written(run_dir):
-            _complete(RunCopy(RunLayout(run_dir), remote), run_dir)
+            try:
+                _complete(RunCopy(RunLayout(run_dir), remote), run_dir)
+            except ConflictError as error:
+                conflicts.append(str(error))
     send_models(home, remote)
+    if conflicts:
+        raise ConflictError("; ".join(conflicts))
 
 
 def _complete(copy: RunCopy, run_dir: Path) -> None:
     """Bring a copy up to date and take the mark off, unless somebody marked the run again meanwhile."""
-    marker = _marker(run_dir, "unsent")
-    before = marker.stat().st_mtime_ns if marker.exists() else None
+    unsent = marker(run_dir, "unsent")
+    before = unsent.stat().st_mtime_ns if unsent.exists() else None
     copy.complete()
-    if before is not None and marker.exists() and marker.stat().st_mtime_ns == before:
+    if before is not None and unsent.exists() and unsent.stat().st_mtime_ns == before:
         unmark_changed(run_dir)
 
 
@@ -280,8 +202,7 @@ def forget(run_dir: Path) -> None:
     url = home_url()
     if url is not None and run_dir.parent.parent == default_home():
         open_remote(url).remove(f"{run_dir.parent.name}/{run_dir.name}")
-        unmark_changed(run_dir)
-        _marker(run_dir, "partial").unlink(missing_ok=True)
+        _forget_copy(run_dir)
 
 
 # what lies in the remote place and not in the working copy
@@ -299,20 +220,33 @@ def refresh_home() -> str:
     url = home_url()
     if url is None:
         return ""
-    remote, problem = open_remote(url), [f"it is not done after {_REFRESH_TIMEOUT_S:.0f} s"]
+    remote = open_remote(url)
 
     def refresh() -> None:
         try:
             send_unsent(default_home(), remote)
+        finally:  # also where one run of ours cannot be sent
             pull(default_home(), remote)
+
+    problem = _tried(refresh)
+    return f"{remote.shown}: {problem}; what is shown is this machine's copy." if problem else ""
+
+
+def _tried(step: Callable[[], None]) -> str:
+    """Why a step failed, or is not done after some seconds; then it goes on behind. '' when it is done."""
+    problem = [f"it is not done after {_REFRESH_TIMEOUT_S:.0f} s"]
+
+    def try_it() -> None:
+        try:
+            step()
             problem.clear()
         except OSError as error:  # of the place, or of the disk
-            problem[:] = [str(error)]
+            problem[:] = [str(error).rstrip(".")]
 
-    thread = threading.Thread(target=refresh, name="lagom-home", daemon=True)
+    thread = threading.Thread(target=try_it, name="lagom-home", daemon=True)
     thread.start()
     thread.join(_REFRESH_TIMEOUT_S)
-    return f"{remote.shown}: {problem[0]}; what is shown is this machine's copy." if problem else ""
+    return problem[0] if problem else ""
 
 
 def pull(home: Path, remote: Remote) -> None:
@@ -328,70 +262,61 @@ def pull(home: Path, remote: Remote) -> None:
             run_dir = home / experiment / run_id
             if not run_dir.exists():
                 _pull_run(run_dir, remote)
-            elif _marker(run_dir, "partial").exists() and not RunLayout(run_dir).result.exists():
-                _get(run_dir, remote, _is_small)  # it may live there still
+            elif _may_live_elsewhere(run_dir):
+                RunCopy(RunLayout(run_dir), remote).bring(is_small)
     pull_models(home, remote)
 
 
+def _may_live_elsewhere(run_dir: Path) -> bool:
+    is_over = RunLayout(run_dir).result.exists()
+    return marker(run_dir, "partial").exists() and not is_over and not is_being_written(run_dir)
+
+
 def fetch(run_dir: Path) -> None:
-    """Fetch the files of a run that are in the remote place only: artifacts, outputs, TensorBoard's.
+    """Fetch what another machine has of a run: if it went on with it, and artifacts, outputs, TensorBoard's files.
 
     Not its pickled function, which would be run as ours when the run is resumed or repeated, whoever put it there.
 
     Raises:
         ConfigError: when LAGOM_HOME's URL cannot work.
-        RemoteError: when the place cannot be read.
+        RemoteError: when the place cannot be read, and files may be missing here.
     """
     url = home_url()
-    if url is None or not _marker(run_dir, "partial").exists():
+    if url is None or run_dir.parent.parent != default_home():
         return
-    _get(run_dir, open_remote(url), lambda path: not path.startswith(f"{RunLayout(run_dir).call.name}/"))
+    copy = RunCopy(RunLayout(run_dir), open_remote(url))
+    if not marker(run_dir, "partial").exists():
+        problem = "" if is_being_written(run_dir) else _tried(lambda: copy.bring(_is_nothing))
+        if problem:
+            logger.warning("whether another machine went on with run %s is not known: %s", run_dir.name, problem)
+            return
+    if marker(run_dir, "partial").exists():
+        copy.bring(lambda path: not is_pickled(path))
+
+
+def _is_nothing(path: str) -> bool:
+    return False
 
 
 def _pull_run(run_dir: Path, remote: Remote) -> None:
     """Whole or not at all: beside, then renamed."""
-    beside = run_dir.parent.parent / ".remote" / f"part-{secrets.token_hex(8)}" / run_dir.parent.name / run_dir.name
+    home = run_dir.parent.parent / ".remote" / f"part-{secrets.token_hex(8)}"
+    beside = home / run_dir.parent.name / run_dir.name
     beside.mkdir(parents=True)
     try:
-        _get(beside, remote, _is_small)
+        RunCopy(RunLayout(beside), remote).bring(is_small)
         if not RunLayout(beside).run_json.exists():
             return  # it has only begun
-        marker = _marker(run_dir, "partial")
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        marker.touch()
-        run_dir.parent.mkdir(parents=True, exist_ok=True)
         (beside / "trials").mkdir(exist_ok=True)
+        run_dir.parent.mkdir(parents=True, exist_ok=True)
+        partial, alike = marker(run_dir, "partial"), marker(run_dir, "alike")
+        for kept in (partial, alike):
+            kept.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(marker(beside, "alike"), alike)
+        partial.touch()
         os.rename(beside, run_dir)
     finally:
-        shutil.rmtree(beside.parent.parent, ignore_errors=True)
-
-
-def _get(run_dir: Path, remote: Remote, is_wanted: Callable[[str], bool]) -> None:
-    name = f"{run_dir.parent.name}/{run_dir.name}"
-    # What was changed here, and is not sent yet, is newer than what is there.
-    is_older = not _marker(run_dir, "unsent").exists() and not is_being_written(run_dir)
-    for path, there in remote.files(name).items():
-        target = run_dir / path
-        if not _is_inside(path) or not is_wanted(path):
-            continue
-        if target.exists() and (not is_older or target.stat().st_size == there.size_bytes):
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.part")
-        try:
-            remote.get(f"{name}/{path}", part)
-            os.rename(part, target)
-        finally:
-            part.unlink(missing_ok=True)
-
-
-def _is_small(path: str) -> bool:
-    parts = path.split("/")
-    return path in _SMALL or (len(parts) == 3 and parts[0] == "trials" and parts[2] == "trial.json")
-
-
-def _is_inside(path: str) -> bool:
-    return all(part not in ("", ".", "..") and "\0" not in part for part in path.split("/"))
+        shutil.rmtree(home, ignore_errors=True)
 
 
 def _is_experiment(name: str) -> bool:
@@ -399,38 +324,3 @@ def _is_experiment(name: str) -> bool:
         return not check_experiment_name(name).startswith(".")
     except ConfigError:
         return False
-
-
-# files
-
-
-def _files_of(root: Path, folders: Iterable[str], is_recursive: bool) -> Iterator[tuple[str, _Stamp]]:
-    """Regular files that are whole, by their paths in `root`; no links and no pipes."""
-    waiting = list(folders)
-    while waiting:
-        folder = waiting.pop()
-        try:
-            entries = sorted(os.scandir(root / folder), key=lambda entry: entry.name)
-        except (FileNotFoundError, NotADirectoryError):  # not yet, or no longer
-            continue
-        for entry in entries:
-            if not folder and entry.name.startswith("."):  # locks, and what is about to be something else
-                continue
-            path = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.is_dir(follow_symlinks=False):
-                waiting += [path] if is_recursive else []
-            elif entry.is_file(follow_symlinks=False) and not _is_part(entry.name):
-                try:
-                    status = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue
-                yield path, (status.st_size, status.st_mtime_ns)
-
-
-def _is_part(name: str) -> bool:
-    return name.startswith(".") and name.endswith(".part")
-
-
-def _md5_of(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

@@ -1,26 +1,38 @@
 """Keeps the model registry alike in the working copy and in the place that LAGOM_HOME names by a URL.
 
 Versions are made in the working copy and sent whole, `model.json` last. Of those that others made `model.json` is
-fetched for the list, and the files when somebody asks for the model. Object stores have no rename that claims a number:
-when two machines made the same one, that of the later sender gets the next.
+fetched for the list, and the files when somebody asks for the model.
+
+A number is claimed before its files are sent. Object stores have no rename that could do that, and not all file
+systems can create a file only where there is none; so a claim is a file of a name that nobody else has,
+`.claims/<model>/<number>.<random>`. Who writes one and then finds itself alone with that number has it; who finds
+others takes a later one. Of two that claim at once the one that looks last sees both, so never do both have it.
+Claims stay: the number of a version that was deleted is not given again, and a copy of such a version is known by its
+claim and goes, too.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
 import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from lagom_magic.errors import StoreError
 from lagom_magic.spec.names import is_plain_name
 from lagom_magic.store.layout import default_home, home_url
 from lagom_magic.store.model_version import DOCUMENT, FILES, ModelVersion
-from lagom_magic.store.registry import FOLDER, is_number, names, renumber, versions
+from lagom_magic.store.registry import FOLDER, is_number, locked, names, renumber, versions
 from lagom_magic.store.remote import Remote, RemoteError, open_remote
 
 logger = logging.getLogger("lagom_magic.store")
+
+#: Of the numbers of models' versions, in the remote home folder.
+CLAIMS = ".claims"
 
 
 def send_models(home: Path, remote: Remote) -> None:
@@ -31,27 +43,20 @@ def send_models(home: Path, remote: Remote) -> None:
         StoreError: when the registry of the working copy cannot be read or written.
     """
     for name in names(home):
-        for version in versions(home, name).versions:
-            if not _marker(home, version.name, version.version).exists():
-                _send(home, version, remote)
+        if all(_marker(home, "models", one.name, one.version).exists() for one in versions(home, name).versions):
+            continue
+        with _sending(home, name):
+            for version in versions(home, name).versions:  # another process may have sent or renamed some meanwhile
+                if not _marker(home, "models", version.name, version.version).exists():
+                    _send(home, version, remote)
 
 
 def _send(home: Path, version: ModelVersion, remote: Remote) -> ModelVersion:
-    """The version as it is there, see `send_models`."""
-    if DOCUMENT in remote.files(_path(version)):
-        if _is_same(version, remote):
-            _mark(home, version.name, version.version)
-            return version
-        taken = [int(number) for number in remote.folders(f"{FOLDER}/{version.name}") if is_number(number)]
-        moved = renumber(version, taken)
-        logger.warning(
-            "%s has a version %d of %s already: ours is version %d now",
-            remote.shown,
-            version.version,
-            version.name,
-            moved.version,
-        )
-        version = moved
+    """The version as it is there, see `send_models`; for who holds `_sending`."""
+    if DOCUMENT in remote.files(_path(version)) and _is_same(version, remote):
+        _mark(home, "models", version.name, version.version)
+        return version
+    version = _claimed(home, version, remote)
     paths = [f"{FILES}/{file['path']}" for file in version.files]
     for path in [*paths, DOCUMENT]:
         remote.put(version.dir / path, f"{_path(version)}/{path}")
@@ -59,8 +64,57 @@ def _send(home: Path, version: ModelVersion, remote: Remote) -> ModelVersion:
     for path in [*paths, DOCUMENT]:
         if path not in there or there[path].size_bytes != (version.dir / path).stat().st_size:
             raise RemoteError(f"{_path(version)}/{path} is not there as it was sent")
-    _mark(home, version.name, version.version)
+    _mark(home, "models", version.name, version.version)
+    _marker(home, "claimed", version.name, version.version).unlink(missing_ok=True)
     return version
+
+
+def _claimed(home: Path, version: ModelVersion, remote: Remote) -> ModelVersion:
+    """The version under a number that is this machine's alone: its own, or else a later one."""
+    while not _marker(home, "claimed", version.name, version.version).exists():
+        number = version.version
+        taken = _numbers_taken(version.name, remote)
+        n_before = 0
+        if number not in taken:
+            claim = f"{number}.{secrets.token_hex(8)}"
+            remote.put(version.dir / DOCUMENT, f"{CLAIMS}/{version.name}/{claim}")
+            claims = [name for name in _claims_of(version.name, remote) if _number_of(name) == number]
+            if claims == [claim]:
+                _mark(home, "claimed", version.name, version.version)
+                break
+            n_before = sum(name < claim for name in claims)  # so that those who met go apart
+        version = renumber(version, max(number, *taken, 0) + n_before)
+        logger.warning(
+            "%s has a version %d of %s already: ours is version %d now",
+            remote.shown,
+            number,
+            version.name,
+            version.version,
+        )
+    return version
+
+
+def _numbers_taken(name: str, remote: Remote) -> set[int]:
+    """All numbers of a model's versions that were ever claimed, or that lie there."""
+    folders = filter(is_number, remote.folders(f"{FOLDER}/{name}"))
+    return {_number_of(claim) for claim in _claims_of(name, remote)} | set(map(int, folders))
+
+
+def _claims_of(name: str, remote: Remote) -> list[str]:
+    return [claim for claim in remote.files(f"{CLAIMS}/{name}") if is_number(claim.partition(".")[0])]
+
+
+def _number_of(claim: str) -> int:
+    return int(claim.partition(".")[0])
+
+
+@contextmanager
+def _sending(home: Path, name: str) -> Iterator[None]:
+    """Held by one process of this machine at a time, for what it does with a model's versions that are not sent."""
+    path = home / ".remote" / "sending" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path):
+        yield
 
 
 def _is_same(version: ModelVersion, remote: Remote) -> bool:
@@ -74,16 +128,38 @@ def _is_same(version: ModelVersion, remote: Remote) -> bool:
 
 
 def pull_models(home: Path, remote: Remote) -> None:
-    """Fetch what is known of the versions that others made.
+    """Fetch what is known of the versions that others made, and drop copies of those that were deleted there.
 
     Raises:
         RemoteError: when the place cannot be read.
     """
-    for name in filter(is_plain_name, remote.folders(FOLDER)):
-        for number in filter(is_number, remote.folders(f"{FOLDER}/{name}")):
+    ours = names(home)
+    for name in sorted({*ours, *filter(is_plain_name, remote.folders(FOLDER))}):
+        known = versions(home, name).versions if name in ours else ()
+        sent = [one for one in known if _marker(home, "models", name, one.version).exists()]
+        there = set(filter(is_number, remote.folders(f"{FOLDER}/{name}")))  # after `sent`, so that it has all of them
+        for number in sorted(there, key=int):
             folder = home / FOLDER / name / number
             if not folder.exists() and DOCUMENT in remote.files(f"{FOLDER}/{name}/{number}"):
                 _pull(home, folder, remote)
+        _drop_deleted(home, name, [one for one in sent if str(one.version) not in there], remote)
+
+
+def _drop_deleted(home: Path, name: str, missing: Sequence[ModelVersion], remote: Remote) -> None:
+    """Remove copies of versions that were there and are not any more.
+
+    Only where their claims still are: a place that was emptied, or is another one now, takes nothing away.
+    """
+    claimed = {_number_of(claim) for claim in _claims_of(name, remote)} if missing else set()
+    for version in missing:
+        if version.version not in claimed:
+            continue
+        logger.warning("%s version %d was deleted in %s, so it is here, too", name, version.version, remote.shown)
+        part = version.dir.parent / f".part-{secrets.token_hex(8)}"
+        with contextlib.suppress(FileNotFoundError):  # another process does the same
+            os.rename(version.dir, part)
+            _marker(home, "models", name, version.version).unlink()
+            shutil.rmtree(part)
 
 
 def _pull(home: Path, folder: Path, remote: Remote) -> None:
@@ -98,7 +174,7 @@ def _pull(home: Path, folder: Path, remote: Remote) -> None:
         return  # made here meanwhile
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    _mark(home, folder.parent.name, int(folder.name))
+    _mark(home, "models", folder.parent.name, int(folder.name))
 
 
 def fetch_model(version: ModelVersion) -> None:
@@ -140,24 +216,35 @@ def send_export(version: ModelVersion) -> tuple[ModelVersion, str]:
     url = home_url()
     if url is None:
         return version, ""
-    remote = open_remote(url)
+    home, remote = default_home(), open_remote(url)
     try:
-        return _send(default_home(), version, remote), ""
+        with _sending(home, version.name):
+            version = _as_it_is_now(home, version)
+            if not _marker(home, "models", version.name, version.version).exists():
+                version = _send(home, version, remote)
+        return version, ""
     except StoreError as error:
         problem = str(error).rstrip(".")
         return version, f"{remote.shown} has not got the model: {problem}. The next run or `%lagom models` sends it."
+
+
+def _as_it_is_now(home: Path, version: ModelVersion) -> ModelVersion:
+    """The version, which another process of this machine may have sent under another number meanwhile."""
+    same = (version.created_at, version.user, version.files)
+    found = [one for one in versions(home, version.name).versions if (one.created_at, one.user, one.files) == same]
+    return version if version in found or not found else found[-1]
 
 
 def _path(version: ModelVersion) -> str:
     return f"{FOLDER}/{version.name}/{version.version}"
 
 
-def _marker(home: Path, name: str, number: int) -> Path:
-    """A file that says that a version is in the remote place."""
-    return home / ".remote" / "models" / f"{name}@{number}"
+def _marker(home: Path, kind: str, name: str, number: int) -> Path:
+    """A file that says something of a version: 'models', it is in the remote place; 'claimed', its number is ours."""
+    return home / ".remote" / kind / f"{name}@{number}"
 
 
-def _mark(home: Path, name: str, number: int) -> None:
-    marker = _marker(home, name, number)
+def _mark(home: Path, kind: str, name: str, number: int) -> None:
+    marker = _marker(home, kind, name, number)
     marker.parent.mkdir(parents=True, exist_ok=True)
     marker.touch()

@@ -2,21 +2,25 @@
 
     $LAGOM_HOME/.models/<name>/<version>/model.json     what there is to know
     $LAGOM_HOME/.models/<name>/<version>/files/…        one file or one folder: the model
+    $LAGOM_HOME/.models/<name>@newest                   the highest number that was ever given
 
-A version is made beside and renamed to the next free number. The rename is the claim, so that kernels which export
-at once get numbers of their own; and nobody sees half a version.
+A version is made beside and renamed to the next number. The rename is the claim, so that kernels which export at once
+get numbers of their own; and nobody sees half a version. A number that was given stays given: who deletes a version,
+or all of a model, does not make another one appear under its name.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import getpass
 import json
 import math
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +37,7 @@ FOLDER = ".models"
 
 #: What a rename to a number says that another one has.
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS)
 _MAX_DIGITS = 9
 _MAX_NAMED = 10
 
@@ -108,12 +113,12 @@ def _document(name: str, details: Details, files: list[dict[str, Any]]) -> dict[
     }
 
 
-def renumber(version: ModelVersion, taken: Iterable[int]) -> ModelVersion:
-    """The same under the next free number, because its own is taken elsewhere.
+def renumber(version: ModelVersion, above: int) -> ModelVersion:
+    """The same under another number, because its own is taken elsewhere.
 
     Args:
         version: as it was read.
-        taken: numbers that it cannot have.
+        above: the number is to be higher.
 
     Raises:
         StoreError: when the registry cannot be written; it stays then.
@@ -124,7 +129,7 @@ def renumber(version: ModelVersion, taken: Iterable[int]) -> ModelVersion:
         document = json.loads((version.dir / DOCUMENT).read_bytes())
         os.rename(version.dir, part)
         try:
-            return _claim(folder, part, document, above=max(taken, default=0))
+            return _claim(folder, part, document, above)
         except BaseException:
             if part.exists():
                 os.rename(part, version.dir)
@@ -134,10 +139,9 @@ def renumber(version: ModelVersion, taken: Iterable[int]) -> ModelVersion:
 
 
 def _claim(folder: Path, part: Path, document: dict[str, Any], above: int = 0) -> ModelVersion:
-    """Name the finished part by the next free number."""
-    number = above
+    """Name the finished part by the next number."""
     while True:
-        number = max(number, *_numbers_in(folder), 0) + 1
+        number = _next_number(folder, above)
         document["version"] = number
         write_whole(part / DOCUMENT, json_text(document).encode())
         try:
@@ -146,6 +150,39 @@ def _claim(folder: Path, part: Path, document: dict[str, Any], above: int = 0) -
         except OSError as error:
             if error.errno not in _TAKEN:
                 raise
+
+
+def _next_number(folder: Path, above: int) -> int:
+    """A number that no version of the model has had, taken down as given.
+
+    A file system without locks may give it to two; then the rename decides.
+    """
+    with locked(folder.with_name(f"{folder.name}@newest")) as descriptor:
+        given = os.pread(descriptor, 2 * _MAX_DIGITS, 0).decode(errors="replace").strip()
+        number = max(above, int(given) if is_number(given) else 0, *_numbers_in(folder), 0) + 1
+        data = f"{number}\n".encode()
+        os.pwrite(descriptor, data, 0)
+        os.ftruncate(descriptor, len(data))
+        return number
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[int]:
+    """A file, made when missing, that one process holds at a time; a file system without locks goes without.
+
+    Raises:
+        OSError: as the file system reports it.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _files_in(folder: Path, hashes: Mapping[str, str]) -> list[dict[str, Any]]:

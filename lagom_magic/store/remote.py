@@ -12,7 +12,6 @@ import importlib.util
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -78,16 +77,14 @@ class Remote:
             start = len(filesystem._strip_protocol(folder).rstrip("/")) + 1
             return {name[start:]: _file_of(entry) for name, entry in found.items()}
 
-    def modified_at(self, path: str) -> float:
-        """When a file was written there, in seconds since the epoch; 0 where the file system does not say."""
+    def size_of(self, path: str) -> int | None:
+        """Bytes of a file; None when there is none."""
         with self._asking() as filesystem:
+            filesystem.invalidate_cache()
             try:
-                time = filesystem.modified(self._path(path))
-            except NotImplementedError:
-                return 0.0
-        if isinstance(time, datetime):
-            return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
-        return float(time or 0.0)
+                return int(filesystem.info(self._path(path))["size"] or 0)
+            except FileNotFoundError:
+                return None
 
     def put(self, source: Path, path: str) -> None:
         """Write a file whole.
@@ -105,12 +102,17 @@ class Remote:
         with self._asking() as filesystem:
             filesystem.get_file(self._path(path), str(target))
 
+    def chunks(self, path: str) -> Iterator[bytes]:
+        """The file's content, a piece at a time."""
+        with self._asking() as filesystem, filesystem.open(self._path(path), "rb") as file:
+            while data := file.read(1 << 20):
+                yield data
+
     def md5_of(self, path: str) -> str:
         """Reads the file back."""
         digest = hashlib.md5(usedforsecurity=False)
-        with self._asking() as filesystem, filesystem.open(self._path(path), "rb") as file:
-            while data := file.read(1 << 20):
-                digest.update(data)
+        for data in self.chunks(path):
+            digest.update(data)
         return digest.hexdigest()
 
     def remove(self, path: str) -> None:

@@ -6,8 +6,9 @@ by the same rules.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from lagom_magic.store.entries import RunEntry, RunSummary
@@ -69,24 +70,41 @@ def matches(query: Query, entry: RunEntry) -> bool:
 
 
 def _search(snapshot: Snapshot, query: Query, limit: int | None) -> Findings:
-    trials = _in_index(snapshot, query) | _in_entries(snapshot, query)
-    paths = [path for path in snapshot.paths if path in trials]
+    trials, places = _in_index(snapshot, query)
+    trials |= _in_entries(snapshot, query)
+    paths = [path for path in snapshot.paths if path in trials or path in places]
     shown = paths[:limit]
+    trials |= _trials_at(snapshot, {path: places[path] for path in shown if path in places})
     summaries = snapshot.summaries(shown)
     found = [Found(summary, trials[f"{summary.experiment}/{summary.run_id}"]) for summary in summaries]
     return Findings(query, found, len(paths) - len(shown), snapshot.unreadable)
 
 
-def _in_index(snapshot: Snapshot, query: Query) -> dict[str, TrialValues | None]:
-    """The kept runs that match, each with its trial."""
+def _in_index(snapshot: Snapshot, query: Query) -> tuple[dict[str, TrialValues | None], dict[str, int]]:
+    """The kept runs that match, each with its trial, or with the place of that among its complete ones."""
     if snapshot.index is None:
-        return {}
+        return {}, {}
     candidates = snapshot.index.candidates(query)
     paths = {kept.id: path for path, kept in snapshot.kept.items() if kept.id in candidates}
     if not query.comparisons:
-        return dict.fromkeys(paths.values())
-    trials = {paths[run]: _first(query, lines) for run, lines in snapshot.index.trials(list(paths))}
-    return {path: trial for path, trial in trials.items() if trial is not None}
+        return dict.fromkeys(paths.values()), {}
+    told = snapshot.index.first_fulfilling(query.comparisons, paths)
+    others = [run for run in paths if run not in told]
+    trials = {paths[run]: _first(query, lines) for run, lines in snapshot.index.trials(others)} if others else {}
+    return (
+        {path: trial for path, trial in trials.items() if trial is not None},
+        {paths[run]: place for run, place in told.items() if place is not None},
+    )
+
+
+def _trials_at(snapshot: Snapshot, places: Mapping[str, int]) -> dict[str, TrialValues | None]:
+    """The trials at some runs' places."""
+    if snapshot.index is None or not places:
+        return {}
+    paths = {snapshot.kept[path].id: path for path in places}
+    return {
+        paths[run]: next(islice(trials, places[paths[run]], None)) for run, trials in snapshot.index.trials(list(paths))
+    }
 
 
 def _in_entries(snapshot: Snapshot, query: Query) -> dict[str, TrialValues | None]:

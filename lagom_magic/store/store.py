@@ -26,8 +26,6 @@ from lagom_magic.events.facts import (
     TrialStarted,
     WorkerLost,
 )
-from lagom_magic.events.fold import fold
-from lagom_magic.events.views import RunView
 from lagom_magic.store.background import Background, Chore, Close, Output
 from lagom_magic.store.call import StoredCall, read_document, write_call
 from lagom_magic.store.exports import Export, Exports, register
@@ -36,6 +34,7 @@ from lagom_magic.store.journal import JournalReader, JournalWriter
 from lagom_magic.store.layout import RunLayout, create_run_dir, write_unless_kept
 from lagom_magic.store.provenance import rewrite_run_json, write_provenance, write_run_json, write_source
 from lagom_magic.store.requests import RequestPipe
+from lagom_magic.store.unwritten import PastFacts
 
 logger = logging.getLogger("lagom_magic.store")
 
@@ -127,16 +126,13 @@ class RunStore:
         self.run_id = layout.root.name
         self._tell = _OnceEach(on_error)
         self._journal = JournalWriter(layout.journal, lambda text: self._tell("disk", text))
-        view = RunView()
         lines = JournalReader(layout.root).read_new()  # nobody else can write it now
         if len(lines) != n_facts:
             self._journal.close()
             raise StoreError(f"run {self.run_id} went on elsewhere meanwhile. Try again.")
-        for line in lines:
-            fold(view, line.fact, line.time)
         #: What the journal of a run that is resumed has already.
         self.past = tuple(line.fact for line in lines)
-        self._background = Background(layout, searchspace, self._tell, view)
+        self._background = Background(layout, searchspace, self._tell, PastFacts.of(lines))
         self._files = FileReceiver(layout)
         #: Where other processes ask for something; None where the file system has no named pipes.
         self.requests = self._open_requests()

@@ -96,6 +96,28 @@ class TensorBoardWriter:
         self._hparams.update(hparams)
         self._metric_names.update(dict.fromkeys(metrics))
 
+    def make_up(self, facts: Iterable[tuple[Fact, float]], unfinished: Mapping[tuple[int, int], str]) -> None:
+        """Write what a driver that was killed has left unwritten; an attempt without an end is taken for lost.
+
+        Args:
+            facts: of the journal, each with its time; without those of attempts that were over.
+            unfinished: as `unfinished_sessions` finds them. Their files are replaced, so no number stands twice.
+
+        Raises:
+            OSError: as the file system reports it.
+        """
+        last_time = 0.0
+        for fact, last_time in facts:
+            key = _key_of(fact)
+            if not isinstance(fact, RunStarted) and key not in unfinished:
+                continue
+            self.add(fact, last_time)
+            if key is not None and isinstance(fact, TrialStarted) and (name := unfinished[key]):
+                self._open[key].name = name
+                os.unlink(f"{self._open[key].folder}/{name}")
+        for key in list(self._open):
+            self._close(key, TrialState.FAILED, last_time)
+
     def flush(self) -> None:
         """Write what waits, so that TensorBoard sees the running trials.
 
@@ -189,6 +211,16 @@ class TensorBoardWriter:
             if earlier != path:  # of the run before it was resumed; TensorBoard shows the first that it finds
                 earlier.unlink()
         self._n_configured = len(names)
+
+
+def _key_of(fact: Fact) -> tuple[int, int] | None:
+    """The attempt that a fact is written for; None for none."""
+    match fact:
+        case TrialStarted() | MetricReported() | TrialEnded():
+            return fact.trial_id, fact.attempt
+        case TrialRequeued():
+            return fact.trial_id, fact.attempt - 1
+    return None
 
 
 def write_common_columns(folder: Path, runs: Iterable[tuple[Mapping[str, Mapping[str, Any]], RunView]]) -> None:

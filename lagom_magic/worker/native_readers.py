@@ -27,8 +27,9 @@ _READERS: dict[str, list[tuple[str, int, str]]] = {
         (f"{verb}_{kind}", 0, "source") for verb in ("read", "scan") for kind in ("csv", "parquet", "ipc", "ndjson")
     ],
 }
-#: Modes of `h5py.File` that begin with an empty file.
+#: Modes of `h5py.File` that begin with an empty file, and those that may write.
 _MAKES = ("w", "w-", "x")
+_WRITES = (*_MAKES, "a", "r+")
 #: Of a folder so many files are looked for.
 _MAX_FILES = 10_000
 
@@ -36,13 +37,15 @@ _MAX_FILES = 10_000
 class NativeReaders:
     """The wrappers of one trial process; they stay until it ends."""
 
-    def __init__(self, note: Callable[[str], None]) -> None:
+    def __init__(self, note_read: Callable[[str], None], note_write: Callable[[str], None]) -> None:
         """Nothing is wrapped yet.
 
         Args:
-            note: called with each path, before the file is opened.
+            note_read: called with each path that is opened for reading, before that happens.
+            note_write: the same, for writing.
         """
-        self._note = note
+        self._note_read = note_read
+        self._note_write = note_write
 
     def actions(self) -> dict[str, Callable[[ModuleType], None]]:
         """What to do after the import of each library, for `AfterImport`."""
@@ -64,9 +67,11 @@ class NativeReaders:
         def noting(*args: Any, **kwargs: Any) -> Any:
             given = args[position] if len(args) > position else kwargs.get(name)
             mode = kwargs.get("mode", args[2] if len(args) > 2 else "r") if is_h5py else "r"
-            if mode not in _MAKES:
-                for path in _files_of(given):
-                    self._note(path)
+            for path in _files_of(given):
+                if mode not in _MAKES and (mode != "a" or os.path.exists(path)):
+                    self._note_read(path)
+                if mode in _WRITES:
+                    self._note_write(path)
             return reader(*args, **kwargs)
 
         return noting

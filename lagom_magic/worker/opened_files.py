@@ -1,9 +1,9 @@
 """Notes which data files a trial opens, for the fact `FilesUsed`; used by the trial process.
 
-An audit hook sees every file that Python opens in this process, and only puts names into a set. What they are is
-looked up when the trial has ended. Left out, because it is no data: the interpreter, packages and code, the
-system's folders, our own, what a trial writes to folders of its own (those files are kept anyway), and what is gone
-at its end.
+The process's audit hook (`audit_hook.py`) sees every file that Python opens, and only puts its name into a list. What
+the names are is looked up when the trial has ended. Left out, because it is no data: the interpreter, packages and
+code, the system's folders, our own, what a trial writes to folders of its own (those files are kept anyway), and what
+is gone at its end.
 """
 
 from __future__ import annotations
@@ -13,16 +13,21 @@ import json
 import os
 import stat
 import sys
+import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Collection, Iterable
+from itertools import islice
+from typing import Any, NamedTuple
 
 from lagom_magic.worker.workdir import FILES_FOLDER, FILES_ORIGINS, Workdir
+from lagom_magic.worker.write_guard import files_of_database
 
 #: Entries for reading, and for writing. Of more files those in the fullest folders are named by their folder.
 MAX_NAMED = 1_000
-#: Names that are remembered while a trial runs; what is beyond is counted, each time it is opened.
+#: Different names that are remembered while a trial runs; what is beyond is counted, one file perhaps repeatedly.
 _MAX_NAMES = 100_000
+#: What is noted before equal names among it are made one.
+MAX_PENDING = 20_000
 #: How much is hashed after a trial, and for how long.
 _MAX_HASHED_BYTES = 64 << 20
 _MAX_HASHED_S = 0.5
@@ -49,17 +54,30 @@ _CODE = (".py", ".pyc", ".so")
 
 #: {"path", "size_bytes", "mtime", "sha256"} of a file, {"path": "…/", "mtime", "n_files"} of a folder.
 Entry = dict[str, Any]
-#: The current directory, and names as they were given → whether the trial had written the file before.
-_Noted = tuple[str, dict[str, bool]]
+#: The current directory, and names as they were given.
+_Noted = tuple[str, Collection[str]]
 #: Flags of whatever does more than read.
 _NOT_READ_ONLY = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
 
 
+class _Opened(NamedTuple):
+    """A file was opened, not for reading alone."""
+
+    path: str
+    flags: int
+
+
+class _Left(NamedTuple):
+    """The current directory is about to be another one."""
+
+    folder: str
+
+
 class OpenedFiles:
-    """The hook of one trial process; once installed it stays until that ends."""
+    """What one trial process has opened; `begin` and `end` enclose a trial."""
 
     def __init__(self, workdir: Workdir, user_code: str, scratch: str) -> None:
-        """Nothing is watched yet.
+        """Nothing was opened yet.
 
         Args:
             workdir: whose links lead to the notebook's files.
@@ -68,101 +86,173 @@ class OpenedFiles:
         """
         self._workdir = workdir.path
         self._places = _Places(workdir, user_code, scratch)
-        #: Name as it was given → whether the trial had written the file before.
+        #: Names of files that were opened for reading, in order, since they were last gathered. The hook appends to
+        #: it, in any thread; it is always this list.
+        self.pending: list[str] = []
+        #: What else happened, and how many names, with those that are gathered, came before.
+        self._others: list[tuple[int, _Opened | _Left]] = []
+        self._n_gathered = 0
+        #: Held while what is pending is gathered; nothing else takes anything away from it.
+        self._gathering = threading.Lock()
+        #: Names in the current directory: of files that were read → whether the trial had written them before; of
+        #: files that were written.
         self._reads: dict[str, bool] = {}
-        self._writes: dict[str, bool] = {}
+        self._writes: dict[str, None] = {}
         #: (current directory, reads, writes) of before the current directory was changed.
-        self._earlier: list[tuple[str, dict[str, bool], dict[str, bool]]] = []
-        self._n_earlier = self._n_beyond = 0
+        self._earlier: list[tuple[str, dict[str, bool], dict[str, None]]] = []
+        self._n_names = self._n_beyond = 0
+        #: Absolute path of a database → what it was when the trial first connected to it.
+        self._databases: dict[str, _State] = {}
         #: What modules read while they were imported, for all trials; None until the first one begins.
         self._read_at_import: dict[str, bool] | None = None
         #: (path, size, mtime in ns) → SHA-256
         self._hashes: dict[tuple[str, int, int], str] = {}
-        #: What Python calls at each of its events.
-        self.on_event = self._hook()
 
-    def install(self) -> None:
-        """Begins to watch; Python cannot take an audit hook away again."""
-        sys.addaudithook(self.on_event)
+    def survive_forks(self) -> None:
+        """From now on a fork of this process need not wait for a thread that it does not have."""
+        os.register_at_fork(after_in_child=self._renew_lock)
+
+    def _renew_lock(self) -> None:
+        self._gathering = threading.Lock()
 
     def note_read(self, path: str) -> None:
         """A library reads a file without Python's knowledge."""
         self._note(path, os.O_RDONLY)
 
+    def note_write(self, path: str) -> None:
+        """A library writes a file without Python's knowledge."""
+        self._note(path, os.O_WRONLY)
+
+    def on_event(self, event: str, args: tuple[Any, ...]) -> None:
+        """Notes an audit event; the hook does the most frequent ones itself."""
+        if event == "open":
+            path, _, flags = args
+            self._note(path, flags)
+        elif event == "os.chdir":
+            self._put_other(_Left(self._current_folder()))
+        elif event == "sqlite3.connect":
+            self._note_database(args[0])
+
     def begin(self) -> None:
         """A trial begins, in the working directory. What was noted since the last one is nobody's."""
+        self._gather(waits=True)
         if self._read_at_import is None:
-            self._settle()
-            self._read_at_import = self._places.data_among([(folder, names) for folder, names, _ in self._earlier])
-        self._reads.clear()
-        self._writes.clear()
+            self._leave(self._current_folder())
+            self._read_at_import = self._places.data_among([(folder, reads) for folder, reads, _ in self._earlier])
+        self._reads, self._writes = self._read_at_import.copy(), {}
         self._earlier.clear()
-        self._n_earlier = self._n_beyond = 0
-        self._reads.update(self._read_at_import)
+        self._databases.clear()
+        self._n_names, self._n_beyond = len(self._reads), 0
 
     def end(self) -> dict[str, Any] | None:
         """The trial's files as fields of `FilesUsed`, None without any.
 
         Called when its working directory is empty again: what it wrote there is no longer there, and the links are.
         """
-        if not self._reads and not self._writes and not self._earlier:
+        self._gather(waits=True)
+        if not (self._n_names or self._databases):
             return None
-        self._settle()
+        self._leave(self._current_folder())
         look_up = _LookUp(self._places, self._hashes)
-        reads, n_more_reads = look_up.entries([(folder, names) for folder, names, _ in self._earlier])
-        written = [(folder, names) for folder, _, names in self._earlier]
+        reads, n_more_reads = look_up.entries(
+            [(folder, _not_own(reads) if writes else reads) for folder, reads, writes in self._earlier]
+        )
+        changed = [path for path, state in self._databases.items() if _state_of(path) != state]
+        written: list[_Noted] = [*((folder, writes) for folder, _, writes in self._earlier), (os.sep, changed)]
         writes, n_more_writes = look_up.entries(written, are_writes=True)
         n_more = n_more_reads + n_more_writes + self._n_beyond
         return {"reads": reads, "writes": writes, "n_more": n_more} if reads or writes or n_more else None
 
-    def _hook(self) -> Callable[[str, tuple[Any, ...]], None]:
-        """Notes the files that are opened, and does as little as can be."""
-        reads, writes, note = self._reads, self._writes, self._note
-
-        def on_event(event: str, args: tuple[Any, ...]) -> None:
-            if event == "open":
-                path, _, flags = args
-                if flags & _NOT_READ_ONLY or path.__class__ is not str:
-                    note(path, flags)
-                elif path not in reads:
-                    if len(reads) < _MAX_NAMES:
-                        reads[path] = path in writes
-                    else:
-                        note(path, flags)
-            elif event == "os.chdir":
-                self._settle()
-            elif event == "sqlite3.connect":
-                note(args[0], os.O_RDONLY)
-
-        return on_event
-
     def _note(self, name: Any, flags: int) -> None:
-        """The rarer cases."""
         path = _text_of(name)
-        if not path or (path in self._reads and not flags & _NOT_READ_ONLY):
+        if path and flags & _NOT_READ_ONLY:
+            self._put_other(_Opened(path, flags))
+        elif path:
+            self._put(path)
+
+    def _note_database(self, name: Any) -> None:
+        """Of a database only what has become of it tells whether it was written."""
+        for given in files_of_database(name)[0]:
+            path = os.path.join(self._current_folder(), given)
+            if given and path not in self._databases and len(self._databases) < _MAX_NAMES:
+                self._databases[path] = state = _state_of(path)
+                if any(state):
+                    self._put(path)
+
+    def _put(self, path: str) -> None:
+        self.pending.append(path)
+        if len(self.pending) >= MAX_PENDING:
+            self._gather()
+
+    def _put_other(self, entry: _Opened | _Left) -> None:
+        # In this order another thread that gathers now makes the sum too large, never too small: what was read before
+        # it was written stays known as read.
+        position = len(self.pending) + self._n_gathered
+        self._others.append((position, entry))
+        if len(self._others) >= MAX_PENDING:
+            self._gather()
+
+    def _gather(self, *, waits: bool = False) -> None:
+        """Makes equal names one. While that goes on, nobody who opens a file waits for it."""
+        if not (self.pending or self._others) or not self._gathering.acquire(blocking=waits):
             return
-        if len(self._reads) + len(self._writes) + self._n_earlier >= _MAX_NAMES:
+        try:
+            n_others = len(self._others)  # the names before them are there, whatever other threads do
+            n_names = len(self.pending)
+            names, n_before = islice(self.pending, n_names), self._n_gathered
+            for position, entry in islice(self._others, n_others):
+                if position > n_before:
+                    self._add_reads(islice(names, position - n_before))
+                    n_before = position
+                self._add_other(entry)
+            self._add_reads(names)
+            self._n_gathered += n_names
+            del self.pending[:n_names]
+            del self._others[:n_others]
+        finally:
+            self._gathering.release()
+
+    def _add_reads(self, paths: Iterable[str]) -> None:
+        fresh = dict.fromkeys(paths, False)
+        if self._reads or self._writes:
+            fresh = {path: path in self._writes for path in fresh if path not in self._reads}
+        n_beyond = max(0, self._n_names + len(fresh) - _MAX_NAMES)
+        if n_beyond:
+            fresh = dict(islice(fresh.items(), len(fresh) - n_beyond))
+            self._n_beyond += n_beyond
+        self._n_names += len(fresh)
+        if self._reads:
+            self._reads.update(fresh)
+        else:
+            self._reads = fresh
+
+    def _add_other(self, entry: _Opened | _Left) -> None:
+        if isinstance(entry, _Left):
+            self._leave(entry.folder)
+            return
+        path, flags = entry
+        reads = flags & os.O_ACCMODE != os.O_WRONLY and not flags & os.O_TRUNC and path not in self._reads
+        writes = flags & os.O_ACCMODE != os.O_RDONLY and path not in self._writes
+        if (reads or writes) and self._n_names >= _MAX_NAMES:
             self._n_beyond += 1
             return
-        if flags & os.O_ACCMODE != os.O_WRONLY and not flags & os.O_TRUNC and path not in self._reads:
+        if reads:
             self._reads[path] = path in self._writes
-        if flags & os.O_ACCMODE != os.O_RDONLY:
-            self._writes[path] = True
+        if writes:
+            self._writes[path] = None
+        self._n_names += reads + writes
 
-    def _settle(self) -> None:
-        """Relative names count from the directory that is the current one up to now."""
+    def _leave(self, folder: str) -> None:
+        """Relative names up to now count from a directory that will not be the current one any more."""
+        if self._reads or self._writes:
+            self._earlier.append((folder, self._reads, self._writes))
+            self._reads, self._writes = {}, {}
+
+    def _current_folder(self) -> str:
         try:
-            folder = os.getcwd()
+            return os.getcwd()
         except FileNotFoundError:  # it was removed, with what was in it
-            folder = self._workdir
-        n_names = len(self._reads) + len(self._writes)
-        if self._n_earlier + n_names > _MAX_NAMES:
-            self._n_beyond += n_names
-        elif n_names:
-            self._earlier.append((folder, self._reads.copy(), self._writes.copy()))
-            self._n_earlier += n_names
-        self._reads.clear()
-        self._writes.clear()
+            return self._workdir
 
 
 class _Places:
@@ -185,10 +275,10 @@ class _Places:
         """Absolute names of those that may be the user's data."""
         return {
             os.path.join(current, folder, name): False
-            for current, names in noted
-            for folder, files in _by_folder(names, are_writes=False).items()
+            for current, paths in noted
+            for folder, files in _by_folder(paths).items()
             if not self.is_passed_over(os.path.normpath(os.path.join(current, folder)), are_writes=False)
-            for name in files
+            for name in files.names()
             if not name.endswith(_CODE)
         }
 
@@ -238,28 +328,28 @@ class _LookUp:
             elif len(files) > most:
                 self._add_folder(found, folder, len(files))
             else:
-                for i, name in enumerate(files):
+                for i, name in enumerate(files.names()):
                     if len(found) >= MAX_NAMED:
                         n_more += len(files) - i
                         break
                     self._add_file(found, f"{folder}/{name}")
         return tuple(found.values()), n_more
 
-    def _groups(self, noted: list[_Noted], are_writes: bool) -> tuple[dict[str, list[str]], int]:
-        """Real folder → names of files in it, for at most `MAX_NAMED` folders; and how many files the others have."""
-        groups: dict[str, list[str]] = {}
+    def _groups(self, noted: list[_Noted], are_writes: bool) -> tuple[dict[str, _Files], int]:
+        """Real folder → the files in it, for at most `MAX_NAMED` folders; and how many files the others have."""
+        groups: dict[str, _Files] = {}
         n_more = 0
-        for current, names in noted:
-            for folder, files in _by_folder(names, are_writes).items():
+        for current, paths in noted:
+            for folder, files in _by_folder(paths).items():
                 whole = os.path.join(current, folder)
                 if self._places.is_passed_over(os.path.normpath(whole), are_writes):
                     continue
                 # Of so many only the folder will be named.
-                data = files if len(files) > MAX_NAMED else [name for name in files if not name.endswith(_CODE)]
+                data = files if len(files) > MAX_NAMED else files.without_code()
                 if len(groups) >= MAX_NAMED:
                     n_more += len(data)
-                elif data and (real := _real_path(whole)) is not None:
-                    groups[real] = list(dict.fromkeys(groups[real] + data)) if real in groups else data
+                elif len(data) and (real := _real_path(whole)) is not None:
+                    groups[real] = groups[real].joined(data) if real in groups else data
         return groups, n_more
 
     def _add_folder(self, found: dict[str, Entry], folder: str, n_files: int) -> None:
@@ -318,20 +408,63 @@ class _LookUp:
         return digest.hexdigest()
 
 
-def _by_folder(names: dict[str, bool], are_writes: bool) -> dict[str, list[str]]:
-    """Folder → names in it; "" is the current one. Of reads not what the trial had written itself."""
+class _Files:
+    """Files of one folder; of thousands the names are not even made, because only the folder will be named."""
+
+    def __init__(self, paths: Collection[str], start: int = 0) -> None:
+        """Name them.
+
+        Args:
+            paths: of different files.
+            start: where in each of them its last part begins.
+        """
+        self._paths = paths
+        self._start = start
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def names(self) -> list[str]:
+        return [path[self._start :] for path in self._paths] if self._start else list(self._paths)
+
+    def joined(self, others: _Files) -> _Files:
+        return _Files(dict.fromkeys(self.names() + others.names()))
+
+    def without_code(self) -> _Files:
+        return _Files([name for name in self.names() if not name.endswith(_CODE)])
+
+
+def _by_folder(paths: Collection[str]) -> dict[str, _Files]:
+    """Folder → files in it; "" is the current one."""
+    only = _only_folder(paths) if len(paths) > MAX_NAMED else None
+    if only is not None:
+        return {only[:-1] or only: _Files(paths, len(only))}
     groups: dict[str, list[str]] = {}
-    for path, is_own in names.items():
-        if not is_own or are_writes:
-            folder, slash, name = path.rpartition("/")
-            try:
-                groups[folder or slash].append(name)
-            except KeyError:
-                groups[folder or slash] = [name]
-    return groups
+    before, group = None, []
+    for path in paths:
+        folder, slash, name = path.rpartition("/")
+        if folder != before:
+            before, group = folder, groups.setdefault(folder or slash, [])
+        group.append(name)
+    return {folder: _Files(names) for folder, names in groups.items()}
 
 
-def _most_files_named(groups: dict[str, list[str]]) -> int:
+def _only_folder(paths: Collection[str]) -> str | None:
+    """The folder that all files are in, with its slash, "" for the current one; None when there are several."""
+    first = next(iter(paths))
+    folder = first[: first.rfind("/") + 1]
+    text = "\0" + "\0".join(paths)  # searched at once that is faster than each by itself
+    n = len(paths)
+    is_only = text.count("\0") == n == text.count(f"\0{folder}") and text.count("/") == n * folder.count("/")
+    return folder if is_only else None
+
+
+def _not_own(reads: dict[str, bool]) -> list[str]:
+    """Those that the trial had not written itself before."""
+    return [path for path, is_own in reads.items() if not is_own]
+
+
+def _most_files_named(groups: dict[str, _Files]) -> int:
     """Of a folder with more files than this only the folder is named, so that there are at most `MAX_NAMED` names."""
     sizes = sorted(map(len, groups.values()), reverse=True)
     n_names, most = sum(sizes), MAX_NAMED
@@ -343,6 +476,22 @@ def _most_files_named(groups: dict[str, list[str]]) -> int:
     return most
 
 
+#: (size, mtime in ns) of a database's file and of its write-ahead log, None for one that is not there.
+_State = tuple[tuple[int, int] | None, ...]
+
+
+def _state_of(database: str) -> _State:
+    return tuple(_size_and_time(f"{database}{end}") for end in ("", "-wal"))
+
+
+def _size_and_time(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):  # it is not there, or its name holds a NUL
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
 def _real_path(folder: str) -> str | None:
     """Where a folder really is, without a slash at its end; None for a name that no file system takes."""
     try:
@@ -352,9 +501,9 @@ def _real_path(folder: str) -> str | None:
 
 
 def _text_of(name: Any) -> str:
-    """A path as text; "" for a number, which is an open file's, and for what is no path."""
+    """A path as text alone; "" for a number, which is an open file's, and for what is no path."""
     try:
-        return "" if isinstance(name, int) else os.fsdecode(name)
+        return "" if isinstance(name, int) else str.__str__(os.fsdecode(name))  # a class of the user's may hold more
     except TypeError:
         return ""
 

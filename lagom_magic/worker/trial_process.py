@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from lagom_magic.errors import TrialPruned, TrialStopped
 from lagom_magic.events.facts import FilesUsed, TrialEnded, TrialError, TrialState, to_record
-from lagom_magic.worker import failure
+from lagom_magic.worker import audit_hook, failure
 from lagom_magic.worker.autolog import autolog
 from lagom_magic.worker.autolog.record import Record
 from lagom_magic.worker.checkpoints import Checkpoints
@@ -95,12 +95,11 @@ class TrialProcess:
             self._workdir.create()
         os.chdir(self._workdir.path)
         guard = WriteGuard(self._workdir)
-        guard.install()
-        self._opened.install()
+        audit_hook.install(guard, self._opened)
         listening = {"lagom_magic.tensorboard": self._listen, "lagom_magic.model": self._lend_exports}
         AfterImport({**self._seeds.actions(), **listening}).install()
         AfterImport(guard.actions()).install()
-        AfterImport(NativeReaders(self._opened.note_read).actions()).install()
+        AfterImport(NativeReaders(self._opened.note_read, self._opened.note_write).actions()).install()
 
     def _load(self) -> Payload | TrialError:
         try:

@@ -1,13 +1,13 @@
 """Keeps the trial process from writing through the links of its working directory.
 
-An audit hook sees every file that Python opens. Libraries that open files in C are wrapped after their import.
+Python's audit events tell of every file that it opens (`audit_hook.py`). Libraries that open files in C are wrapped
+after their import.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-import sys
 import threading
 from collections.abc import Callable
 from types import ModuleType
@@ -15,10 +15,11 @@ from typing import Any
 
 from lagom_magic.worker.workdir import Workdir
 
-_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+#: Flags of an open file through which something may be changed.
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _REPLACES = os.O_CREAT | os.O_TRUNC
 #: Audit events whose n-th argument is a path that is changed itself …
-_CHANGES = {"os.truncate": 0, "os.chmod": 0, "os.utime": 0, "os.chdir": 0, "sqlite3.connect": 0, "shutil.rmtree": 0}
+_CHANGES = {"os.truncate": 0, "os.chmod": 0, "os.utime": 0, "os.chdir": 0, "shutil.rmtree": 0}
 #: … or made, moved or removed in its folder.
 _ENTRIES = {
     "os.mkdir": (0,),
@@ -28,6 +29,8 @@ _ENTRIES = {
     "os.link": (1,),
     "os.symlink": (1,),
 }
+#: The audit events that matter beside "open".
+EVENTS = frozenset({*_CHANGES, *_ENTRIES, "sqlite3.connect"})
 #: module → (function or Class.method there, position of its path argument, its name) that writes a file in C.
 _NATIVE_WRITERS: dict[str, list[tuple[str, int, str]]] = {
     "torch": [("serialization._open_zipfile_writer_file.__init__", 1, "name"), ("jit.ScriptModule.save", 1, "f")],
@@ -42,7 +45,7 @@ _NATIVE_WRITERS: dict[str, list[tuple[str, int, str]]] = {
 
 
 class WriteGuard:
-    """The audit hook and the wrappers of one trial process; once installed they stay until it ends."""
+    """What guards one trial process, until it ends."""
 
     def __init__(self, workdir: Workdir) -> None:
         self._workdir = workdir
@@ -50,9 +53,8 @@ class WriteGuard:
         self._here = threading.local()
         self._lock = threading.Lock()
 
-    def install(self) -> None:
-        """Begins to watch; Python cannot take an audit hook away again."""
-        sys.addaudithook(self._on_event)
+    def survive_forks(self) -> None:
+        """From now on a fork of this process is guarded as well."""
         os.register_at_fork(after_in_child=self._renew_lock)  # another thread may have held it
 
     def _renew_lock(self) -> None:
@@ -62,13 +64,18 @@ class WriteGuard:
         """What to do after the import of each library that writes files in C, for `AfterImport`."""
         return dict.fromkeys(_NATIVE_WRITERS, self._guard)
 
-    def _on_event(self, event: str, args: tuple[Any, ...]) -> None:
+    def on_event(self, event: str, args: tuple[Any, ...]) -> None:
+        """Makes the trial's own what is about to be changed."""
         if event == "open":
             path, _, flags = args
-            if flags & _WRITES and not isinstance(path, int):
+            if flags & WRITES and not isinstance(path, int):
                 self._make_own(path, keep_content=flags & _REPLACES != _REPLACES)
         elif event in _CHANGES:
             self._make_own(args[_CHANGES[event]], keep_content=True)
+        elif event == "sqlite3.connect":
+            paths, may_write = files_of_database(args[0])
+            for path in paths if may_write else ():
+                self._make_own(path, keep_content=True)
         elif event in _ENTRIES and not _is_relative_to_fd(args):
             for i in _ENTRIES[event]:
                 self._make_own(args[i], keep_content=True, parent_only=True)
@@ -111,3 +118,19 @@ class WriteGuard:
 def _is_relative_to_fd(args: tuple[Any, ...]) -> bool:
     """Whether a path counts from an open folder, which was made the trial's own by its path before."""
     return isinstance(args[-1], int) and args[-1] != -1 and len(args) > 1
+
+
+def files_of_database(given: Any) -> tuple[list[str], bool]:
+    """What `sqlite3.connect` is given as a path, and as the URI that it may be; and whether it may be written."""
+    if not isinstance(given, (str, bytes, os.PathLike)):
+        return [], False
+    name = os.fsdecode(given)
+    if not name.startswith("file:"):
+        return [name], True
+    from urllib.parse import parse_qs, unquote, urlsplit
+
+    try:
+        uri = urlsplit(name)
+    except ValueError:  # SQLite will say so
+        return [name], True
+    return [name, unquote(uri.path)], parse_qs(uri.query).get("mode") not in (["ro"], ["memory"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -20,18 +21,19 @@ from typing import Any
 
 import psutil
 import pytest
-from store_runs import SPACE, begun, hparams, run_started
+from store_runs import SPACE, begun, hparams, record, run_on_disk, run_started, store_in
 
 from lagom_magic.display import board as module
 from lagom_magic.display.board import MIME_TYPE, Board, board_bundle, open_board, open_common_board, stop_board
 from lagom_magic.errors import LagomError
-from lagom_magic.events.facts import MetricReported, TrialEnded, TrialStarted, TrialState
+from lagom_magic.events.facts import MetricReported, TrialEnded, TrialRequeued, TrialStarted, TrialState
 from lagom_magic.spec.space import Int, Searchspace
 from lagom_magic.spec.space_json import space_to_json
 from lagom_magic.store.event_records import RecordEncoder
 from lagom_magic.store.layout import RunLayout
 from lagom_magic.store.store import RunStore
 from lagom_magic.store.tensorboard import TensorBoardWriter
+from lagom_magic.worker.torch_trace import xspace
 
 WAIT_S = 30.0
 #: TensorBoard follows recent files only.
@@ -50,7 +52,9 @@ def run_dir(tmp_path: Path) -> Iterator[Path]:
 def get(board: Board, route: str, **query: str) -> Any:
     address = f"{board.url}{route}?{urllib.parse.urlencode(query)}"
     with urllib.request.urlopen(address, timeout=WAIT_S) as reply:
-        return json.load(reply)
+        data = reply.read()
+        # The Profile tab's plugin packs its answers without being asked to.
+        return json.loads(gzip.decompress(data) if reply.headers["Content-Encoding"] == "gzip" else data)
 
 
 def post(board: Board, route: str, body: dict[str, Any]) -> Any:
@@ -373,3 +377,46 @@ def test_several_runs_have_one_with_the_columns_of_all(tmp_path: Path) -> None:
     finally:
         assert stop_board(*folders)
     assert not links.exists()
+
+
+def test_the_one_of_several_runs_has_a_live_runs_later_attempts_too(tmp_path: Path) -> None:
+    stored = run_on_disk(tmp_path, "wine")
+    with store_in(tmp_path) as store:
+        live = store.layout.root
+        record(store, [*begun(), TrialStarted(0, 1, 1, hparams(0))])
+        board = open_common_board([live, stored])
+        name = f"{live.parent.name}-{live.name}"
+        try:
+            record(store, [TrialRequeued(0, 2, "worker 1 was lost"), TrialStarted(0, 2, 1, hparams(0))])
+            record(store, [MetricReported(0, 2, 1, 0, {"accuracy": 0.5})])
+            until(lambda: f"{name}/0000.2" in get(board, "data/runs"))
+            for attempt in range(3, 9):  # retried by hand, more often than could be foreseen
+                record(store, [TrialRequeued(0, attempt, "retried"), TrialStarted(0, attempt, 1, hparams(0))])
+            record(store, [MetricReported(0, 8, 1, 0, {"accuracy": 0.75})])
+            assert open_common_board([live, stored]) is board
+            until(lambda: f"{name}/0000.8" in get(board, "data/runs"))
+        finally:
+            stop_board(live, stored)
+
+
+def test_the_one_of_several_runs_has_their_profiler_traces_that_are_there_when_it_is_asked_for(tmp_path: Path) -> None:
+    runs = [run_on_disk(tmp_path, name) for name in ("digits", "wine")]
+    event = {"ph": "X", "name": "aten::mm", "pid": 1, "tid": 1, "ts": 1.0, "dur": 2.0}
+    sessions = [f"{run.parent.name}-{run.name}/profiles/0001/session" for run in runs]
+
+    def trace(run: Path) -> None:
+        folder = run / "tensorboard" / "0001" / "plugins" / "profile" / "session"
+        folder.mkdir(parents=True)
+        (folder / "host.xplane.pb").write_bytes(xspace({"traceEvents": [event]}))
+
+    trace(runs[0])
+    board = open_common_board(runs)
+    try:
+        assert get(board, "data/plugin/profile/runs") == sessions[:1]
+        trace(runs[1])
+        assert open_common_board(runs) is board
+        assert sorted(get(board, "data/plugin/profile/runs")) == sessions
+        assert "trace_viewer@" in get(board, "data/plugin/profile/run_tools", run=sessions[1])
+    finally:
+        stop_board(*runs)
+    assert [path.name for path in runs[0].rglob("session/*")] == ["host.xplane.pb"]  # the plugin's cache is elsewhere

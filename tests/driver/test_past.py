@@ -23,6 +23,7 @@ from lagom_magic.events.facts import (
     TrialRequeued,
     TrialStarted,
     TrialState,
+    WorkerLost,
     WorkerRegistered,
 )
 from lagom_magic.events.fold import RunView, fold
@@ -197,3 +198,53 @@ def test_what_a_pruned_trial_reported_on_its_way_to_the_end_is_not_heard_again()
     pruner = Heard()  # gives up at the first report
     replay([began(0), *reports, ended(0, TrialState.PRUNED)], Asked(), pruner, ["epochs"], "accuracy")
     assert pruner.heard == [(0, 0, 0.5), (0, "PRUNED")]
+
+
+def lost_again(retries: int, *facts: Fact) -> list[Fact]:
+    """What is recorded when a resumed trial's worker is lost."""
+    past, _, _ = replayed(*facts)
+    machine = DriverState(
+        RunPlan("run", "exp", "hpo", 1, 1, fixed_hparams={"epochs": 3}, retries=retries), Heard(), past
+    )
+    machine.start()
+    machine.handle(WorkerRegistered(1, 1, "host", 1))
+    orders = machine.handle(WorkerLost(1, 1, "its node went away"))
+    return [order.fact for order in orders if isinstance(order, commands.Record)]
+
+
+LOST_ONCE = (began(0), WorkerLost(1, 1, "out of memory"), TrialRequeued(0, 2, "worker 1 was lost: out of memory"))
+
+
+def test_a_trial_that_lost_its_worker_before_the_resume_has_no_further_attempt_for_free() -> None:
+    end = next(fact for fact in lost_again(0, *LOST_ONCE, began(0, 2)) if isinstance(fact, TrialEnded))
+    assert (end.attempt, end.state) == (3, TrialState.FAILED)
+    assert end.error is not None
+    assert (end.error.kind, "lost twice" in end.error.message) == ("LOST", True)
+    assert TrialRequeued(0, 4, "worker 1 was lost: its node went away, retry 1") in lost_again(
+        1, *LOST_ONCE, began(0, 2)
+    )
+
+
+def test_a_loss_after_the_first_counts_as_a_retry_after_the_resume_too() -> None:
+    twice = (*LOST_ONCE, began(0, 2), TrialRequeued(0, 3, "worker 1 was lost: out of memory, retry 1"), began(0, 3))
+    past, _, _ = replayed(*twice)
+    assert (past.trials[0].n_losses, past.trials[0].n_failures) == (2, 1)
+    assert any(isinstance(fact, TrialEnded) for fact in lost_again(1, *twice))
+
+
+def test_neither_a_failure_nor_a_resume_is_a_loss_and_a_persons_retry_forgets_them() -> None:
+    failed = (began(0), ended(0, TrialState.FAILED), TrialRequeued(0, 2, "ValueError, retry 1"), began(0, 2))
+    past, _, _ = replayed(*failed, TrialRequeued(0, 3, RESUMED), began(0, 3))
+    assert (past.trials[0].n_losses, past.trials[0].n_failures) == (0, 1)
+    asked = (ended(0, TrialState.FAILED, 2), TrialRequeued(0, 3, RETRIED_BY_USER), began(0, 3))
+    past, _, _ = replayed(*LOST_ONCE, began(0, 2), *asked)
+    assert past.trials[0].n_losses == 0
+
+
+def test_a_run_that_was_cut_off_after_its_last_trial_ends_without_a_worker() -> None:
+    past, _, _ = replayed(*(fact for trial_id in range(6) for fact in (began(trial_id), ended(trial_id))))
+    machine = DriverState(PLAN, Heard(), past)
+    orders = machine.start()
+    assert not [order for order in orders if isinstance(order, commands.StartWorker)]
+    assert orders[-1] == commands.EndRun(RunState.COMPLETE, "")
+    assert machine.state is RunState.COMPLETE

@@ -336,6 +336,29 @@ def test_a_report_goes_only_where_a_report_may_go(notebook: Notebook, tmp_path: 
         Finding(notebook.backend, {}).report(run.dir, path)
 
 
+def test_a_report_takes_the_place_of_a_report_and_of_no_other_file(notebook: Notebook, tmp_path: Path) -> None:
+    path, finding = tmp_path / "report.html", Finding(notebook.backend, {})
+    finding.report(store_run("iris").dir, "report.html")
+    run = store_run("digits").dir
+    finding.report(run, "report.html")
+    assert run.name in path.read_text()
+    for foreign in ("<!DOCTYPE html>\n<html><head><title>a thesis</title></head></html>", ""):
+        path.write_text(foreign)
+        with pytest.raises(ConfigError, match=r"is a file that %lagom did not write.*Name another, or delete it first"):
+            finding.report(run, "report.html")
+        assert path.read_text() == foreign
+
+
+def test_a_page_that_quotes_the_mark_of_reports_is_no_report(notebook: Notebook, tmp_path: Path) -> None:
+    run, path = hostile_run(), tmp_path / "report.html"
+    Finding(notebook.backend, {}).report(run, "report.html")
+    page = f"<html><body>{path.read_text()}</body></html>"
+    path.write_text(page)
+    with pytest.raises(ConfigError, match="did not write"):
+        Finding(notebook.backend, {}).report(run, "report.html")
+    assert path.read_text() == page
+
+
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(max_size=20) | st.sampled_from(["../x.html", "/etc/x/y.html", "a/../b.html", "~/x.htm", "x.HTML"]))
 def test_whatever_the_path_of_a_report_no_other_file_is_touched(

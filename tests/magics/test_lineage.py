@@ -13,11 +13,11 @@ import pytest
 from magic_shell import Notebook, store_run
 from store_runs import begun, record, store_in
 
-from lagom_magic import Int, OptimizationConfig, Run
+from lagom_magic import BaseConfig, Int, OptimizationConfig, Run
 from lagom_magic.cluster.process import ProcessLauncher
 from lagom_magic.events.facts import FilesUsed, RunEnded, RunState, TrialEnded, TrialStarted, TrialState
 from lagom_magic.experiment import launch
-from lagom_magic.magics.lineage import Node
+from lagom_magic.magics.lineage import Node, _trials
 from lagom_magic.store import registry
 from lagom_magic.store.layout import default_home
 from lagom_magic.store.model_version import Details
@@ -113,6 +113,55 @@ def test_from_model_to_run_to_data_and_back(
         f"└─ from trial 0 of run forest/{run.id}, which is not there any more",
         f"   └─ read {data} · {of_data} · not there any more",
     ]
+
+
+def test_models_and_files_of_a_retried_trial_are_those_of_the_attempt_that_made_them(
+    notebook: Notebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in (1, 2):
+        Path(f"{number}.csv").write_text("1")
+
+    def train(trial):
+        from lagom_magic import model
+
+        with open(f"{trial.attempt}.csv") as file:
+            Path("kept.txt").write_text(file.read())
+        model.export("kept.txt", "base")
+        if trial.attempt == 1:
+            raise ValueError("once more")
+        return 1
+
+    config = BaseConfig(name="again", retries=1)
+    run = launch(train, config, ui="none", make_launcher=lambda kit, _, n: ProcessLauncher(kit, n))
+    first, second = Path("1.csv").absolute(), Path("2.csv").absolute()
+
+    _, of_failed, _, *files = lineage(notebook, capsys, "base:1")
+    assert of_failed == f"└─ from trial 0 of run again/{run.id} · FAILED"
+    assert [line.split(" · ")[0] for line in files] == [f"   └─ read {first}"]
+    _, of_complete, _, *files = lineage(notebook, capsys, "base:2")
+    assert of_complete == f"└─ from trial 0 (attempt 2) of run again/{run.id} · COMPLETE"
+    assert [line.split(" · ")[0] for line in files] == [f"   └─ read {second}"]
+
+    used, exported = lineage(notebook, capsys, "1.csv")[2:]
+    assert used.startswith("   ├─ read by trial 0 · ")
+    assert exported == "   └─ → model base:1 from trial 0"
+    used, exported = lineage(notebook, capsys, "2.csv")[2:]
+    assert used.startswith("   ├─ read by trial 0 (attempt 2) · ")
+    assert exported == "   └─ → model base:2 · metric 1.000 from trial 0 (attempt 2)"
+    kept = run.dir / "trials" / "0000.2" / "files" / "kept.txt"
+    assert lineage(notebook, capsys, kept)[1] == f"└─ kept from trial 0 (attempt 2) of run again/{run.id}"
+
+
+@pytest.mark.parametrize(
+    ("attempts", "expected"),
+    [
+        ([(3, 1)], "trial 3"),
+        ([(0, 1), (1, 1), (2, 1), (5, 1)], "trials 0–2, 5"),
+        ([(3, 1), (7, 1), (7, 2), (8, 2)], "trial 3, trial 7 (attempts 1–2), trial 8 (attempt 2)"),
+    ],
+)
+def test_trials_are_told_with_attempts_that_are_not_their_first(attempts: list[tuple[int, int]], expected: str) -> None:
+    assert _trials(attempts) == expected
 
 
 def test_files_of_runs_and_models_say_where_they_are_from(

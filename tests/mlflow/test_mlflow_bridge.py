@@ -168,6 +168,23 @@ def test_a_run_that_is_extended_goes_on_there_too(start: Start, server: MlflowSe
         assert history(client, children[trial.dir.name], "score") == reported(run, trial.id, "score")
 
 
+def test_what_libraries_were_told_is_there_and_a_hyperparameter_of_the_same_name_wins(
+    server: MlflowServer, client: Any, tmp_path: Path
+) -> None:
+    logged = {"SVC.C": 2.0, "SVC.kernel": "rbf", "lr": 99.0}
+    with store_in(tmp_path, "logged") as store:
+        record(store, begun(experiment="logged"))
+        record(store, [TrialStarted(0, 1, 1, hparams(0))])
+        record(store, [TrialEnded(0, 1, 1, TrialState.COMPLETE, {"accuracy": 0.5}, 0.5, params=logged)])
+        record(store, [RunEnded(RunState.COMPLETE)])
+    for _ in range(2):
+        said = send_stored(store.layout.root, SecretUrl(server.uri))
+        assert "would not take" not in said
+    _, children = mirrored(client, Run(store.layout.root))
+    expected = {name: str(value) for name, value in hparams(0).items()} | {"SVC.C": "2.0", "SVC.kernel": "rbf"}
+    assert children["0000"].data.params == expected
+
+
 # servers that are not there
 
 

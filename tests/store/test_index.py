@@ -15,6 +15,7 @@ from store_runs import begun, complete_trial, record, run_on_disk, store_in
 from lagom_magic.errors import StoreError
 from lagom_magic.events.facts import RunState
 from lagom_magic.store.index import find_run, list_runs, run_dirs, runs, settled_runs
+from lagom_magic.store.index_file import VERSION
 from lagom_magic.store.snapshot import INDEX_NAME
 from lagom_magic.store.tags import change_notes
 
@@ -139,7 +140,7 @@ def test_what_was_read_of_a_run_is_taken_from_the_index(tmp_path: Path) -> None:
     assert kinds(tmp_path) == ["kept"]
 
 
-@pytest.mark.parametrize("name", ["run.json", "result.json", "events.jsonl", "source.py", "notes.json"])
+@pytest.mark.parametrize("name", ["run.json", "events.jsonl", "source.py", "notes.json"])
 @pytest.mark.parametrize("change", ["in place", "by another file", "deleted"])
 def test_a_run_whose_files_have_changed_is_read_anew(tmp_path: Path, name: str, change: str) -> None:
     run = run_on_disk(tmp_path)
@@ -223,7 +224,7 @@ def test_an_index_of_another_version_is_made_anew(tmp_path: Path, caplog: pytest
         connection.execute("PRAGMA user_version = 99")
     assert kinds(tmp_path) == ["hpo"]
     assert said(caplog) == [
-        f"the index of runs {tmp_path / INDEX_NAME} is made anew: it is of version 99, and not of 1"
+        f"the index of runs {tmp_path / INDEX_NAME} is made anew: it is of version 99, and not of {VERSION}"
     ]
 
 

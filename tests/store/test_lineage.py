@@ -14,10 +14,19 @@ import pytest
 from store_runs import begun, record, store_in
 
 from lagom_magic.errors import StoreError
-from lagom_magic.events.facts import Fact, FilesUsed, RunEnded, RunState, TrialEnded, TrialStarted, TrialState
+from lagom_magic.events.facts import (
+    Fact,
+    FilesUsed,
+    RunEnded,
+    RunState,
+    TrialEnded,
+    TrialRequeued,
+    TrialStarted,
+    TrialState,
+)
 from lagom_magic.store import registry
 from lagom_magic.store.data_files import change_of, file_entries
-from lagom_magic.store.lineage import How, Trace, maker_of, model_file, models_of, trace_of, users_of
+from lagom_magic.store.lineage import How, Maker, Trace, maker_of, model_file, models_of, trace_of, users_of
 from lagom_magic.store.model_version import Details, ModelVersion
 
 Entries = Sequence[dict[str, Any]]
@@ -27,11 +36,14 @@ def entry(path: str, sha256: str = "", **more: Any) -> dict[str, Any]:
     return {"path": path, "size_bytes": 3, "mtime": 1.0, "sha256": sha256, **more}
 
 
-def trial(trial_id: int, reads: Entries = (), writes: Entries = (), n_more: int = 0) -> list[Fact]:
+def trial(
+    trial_id: int, reads: Entries = (), writes: Entries = (), n_more: int = 0, attempt: int = 1, *, fails: bool = False
+) -> list[Fact]:
+    ended = TrialEnded(trial_id, attempt, 1, TrialState.COMPLETE, {"accuracy": 0.5}, 0.5, duration_s=1.0)
     return [
-        TrialStarted(trial_id, 1, 1, {"lr": 0.1}),
-        FilesUsed(trial_id, 1, 1, tuple(reads), tuple(writes), n_more),
-        TrialEnded(trial_id, 1, 1, TrialState.COMPLETE, {"accuracy": 0.5}, 0.5, duration_s=1.0),
+        TrialStarted(trial_id, attempt, 1, {"lr": 0.1}),
+        FilesUsed(trial_id, attempt, 1, tuple(reads), tuple(writes), n_more),
+        TrialRequeued(trial_id, attempt + 1, "failed") if fails else ended,
     ]
 
 
@@ -45,13 +57,15 @@ def run_with(
         return store.layout.root
 
 
-def model_of(home: Path, run_dir: Path | None, trial_id: int = 0, inputs: Entries = ()) -> ModelVersion:
+def model_of(
+    home: Path, run_dir: Path | None, trial_id: int = 0, inputs: Entries = (), attempt: int = 1
+) -> ModelVersion:
     run = None if run_dir is None else {"id": run_dir.name, "experiment": run_dir.parent.name, "dir": str(run_dir)}
 
     def place(folder: Path) -> Details:
         (folder / "model.bin").write_bytes(b"weights")
-        attempt = None if run is None else 1
-        return Details(run=run, trial_id=None if run is None else trial_id, attempt=attempt, inputs=tuple(inputs))
+        by = {} if run is None else {"trial_id": trial_id, "attempt": attempt}
+        return Details(run=run, inputs=tuple(inputs), **by)
 
     return registry.add(home, "trees", place)
 
@@ -136,6 +150,19 @@ def test_users_of_a_file_are_its_runs_and_the_models_of_trials_that_read_it(tmp_
     assert of_writer in models_of(tmp_path)[writer.name]
 
 
+def test_of_a_retried_trial_each_attempt_has_its_own_files_and_models(tmp_path: Path) -> None:
+    first = trial(0, [entry("/d/a.csv")], [entry("/out/a")], n_more=3, fails=True)
+    second = trial(0, [entry("/d/b.csv")], [entry("/out/b")], attempt=2)
+    run_dir = run_with(tmp_path, first, second)
+    failed, complete = model_of(tmp_path, run_dir), model_of(tmp_path, run_dir, attempt=2)
+    assert uses(trace_of(run_dir, 0, 1)) == [("read", "/d/a.csv", (0,)), ("written", "/out/a", (0,))]
+    assert uses(trace_of(run_dir, 0, 2)) == [("read", "/d/b.csv", (0,)), ("written", "/out/b", (0,))]
+    assert (trace_of(run_dir, 0, 1).n_more, trace_of(run_dir, 0, 2).n_more, trace_of(run_dir).n_more) == (3, 0, 3)
+    assert [use.attempts for use in trace_of(run_dir).uses] == [((0, 1),), ((0, 1),), ((0, 2),), ((0, 2),)]
+    assert users_of(tmp_path, "/d/a.csv").models == {run_dir.name: [failed]}
+    assert users_of(tmp_path, "/d/b.csv").models == {run_dir.name: [complete]}
+
+
 def test_a_model_of_given_data_came_of_them(tmp_path: Path) -> None:
     rows = tmp_path / "rows.csv"
     rows.write_text("abc")
@@ -170,8 +197,10 @@ def test_folders_cover_their_files_and_files_their_folders(tmp_path: Path) -> No
 def test_a_file_in_a_run_or_the_registry_says_so(tmp_path: Path) -> None:
     run_dir = run_with(tmp_path, trial(0))
     version = model_of(tmp_path, run_dir)
-    assert maker_of(tmp_path, str(run_dir / "trials/0007.2/files/x.csv")) == (run_dir, 7)
-    assert maker_of(tmp_path, str(run_dir / "source.py")) == (run_dir, None)
+    assert maker_of(tmp_path, str(run_dir / "trials/0007/files/x.csv")) == Maker(run_dir, (7, 1))
+    assert maker_of(tmp_path, str(run_dir / "trials/0007.2/files/x.csv")) == Maker(run_dir, (7, 2))
+    assert maker_of(tmp_path, str(run_dir / "trials/0007.x/files/x.csv")) == Maker(run_dir)
+    assert maker_of(tmp_path, str(run_dir / "source.py")) == Maker(run_dir)
     assert maker_of(tmp_path, "/d/a.csv") is None
     assert maker_of(tmp_path, str(tmp_path / "digits" / "notes" / "x")) is None
     assert model_file(tmp_path, str(version.path)) == ("trees", 1)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import random
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,41 +19,35 @@ import pytest
 from calling_home import by_value, call_home, open_home
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
-from store_runs import run_on_disk
+from store_runs import complete_trial, record, run_on_disk
+from url_homes import Machine, files_below, remove_there
 
 from lagom_magic import Float, OptimizationConfig, Run
 from lagom_magic.cluster.process import ProcessLauncher
 from lagom_magic.errors import ConfigError
+from lagom_magic.events.facts import RunEnded, RunState
 from lagom_magic.experiment import launch
+from lagom_magic.store import registry
 from lagom_magic.store.index import run_dirs
+from lagom_magic.store.journal import JournalReader
 from lagom_magic.store.layout import default_home
 from lagom_magic.store.mirror import fetch, forget, mark_changed, pull, refresh_home, send_unsent
 from lagom_magic.store.remote import Remote, open_remote
+from lagom_magic.store.store import RunStore
+from lagom_magic.store.tags import change_notes, tags_of
 
 Start = Callable[..., Run]
 
 WAIT_S = 60.0
-URLS = ("memory://bucket/runs", "file://{tmp}/there")
-
-
-@pytest.fixture(params=URLS)
-def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A home's URL, set in the environment."""
-    url = request.param.format(tmp=tmp_path)
-    monkeypatch.setenv("LAGOM_HOME", url)
-    monkeypatch.setenv("LAGOM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-    yield url
-    MemoryFileSystem.store.clear()
-    MemoryFileSystem.pseudo_dirs[:] = [""]
 
 
 @pytest.fixture
 def start() -> Start:
-    def start(train_fn: Callable[..., Any], *, detach: bool = False, **options: Any) -> Run:
+    def start(train_fn: Callable[..., Any], *, detach: bool = False, resumed: Run | None = None, **options: Any) -> Run:
         config = OptimizationConfig(**{"num_trials": 3, "workers": 2, "optimization_key": "score"} | options)
         launcher = {
             "detach": detach,
+            "resumed": resumed,
             "ui": "none",
             "make_launcher": lambda kit, _, n_workers: ProcessLauncher(kit, n_workers),
         }
@@ -72,10 +70,8 @@ def files_of(run_dir: Path) -> dict[str, bytes]:
 
 
 def files_there(url: str, run: Run) -> dict[str, bytes]:
-    """What the file system holds of a run, read by fsspec alone."""
-    filesystem, root = fsspec.core.url_to_fs(url)
-    folder = f"{root}/{run.name}/{run.id}"
-    return {name[len(folder) + 1 :]: filesystem.cat_file(name) for name in filesystem.find(folder)}
+    """What the file system holds of a run."""
+    return files_below(url, f"{run.name}/{run.id}")
 
 
 def only_run() -> Run:
@@ -98,11 +94,6 @@ def in_thread(call: Callable[[], None]) -> Iterator[None]:
         done = pool.submit(call)
         yield
         done.result(WAIT_S)
-
-
-def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """From now on this is another machine: the same URL, with no working copy yet."""
-    monkeypatch.setenv("LAGOM_CACHE", str(tmp_path / "other"))
 
 
 def test_the_folder_and_the_url_hold_the_same_bytes_at_the_end(start: Start, url: str) -> None:
@@ -152,13 +143,11 @@ def exporting(x: Float(0, 1) = 0.5):
 
 def test_models_that_a_run_exported_are_there_at_its_end(start: Start, url: str) -> None:
     run = start(exporting)
-    filesystem, root = fsspec.core.url_to_fs(url)
-    there = [name.removeprefix(f"{root}/") for name in filesystem.find(f"{root}/.models")]
-    assert sorted(there) == sorted(
-        path.relative_to(default_home()).as_posix()
-        for path in (default_home() / ".models").rglob("*")
-        if path.is_file()
-    )
+    there = files_below(url, ".models")
+    for number in (1, 2, 3):
+        version = registry.find(default_home(), "digits", number)
+        assert there[f"digits/{number}/files/weights.txt"] == version.path.read_bytes()
+        assert there[f"digits/{number}/model.json"] == (version.dir / "model.json").read_bytes()
     assert len(there) == 2 * 3
     assert files_there(url, run) == files_of(run.dir)
 
@@ -173,10 +162,10 @@ def test_what_a_run_no_longer_has_is_removed_there(start: Start, url: str) -> No
 
 
 def test_another_machine_lists_and_shows_the_run_and_fetches_its_files_when_asked(
-    start: Start, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Start, url: str, machine: Machine
 ) -> None:
     made = start(quadratic)
-    elsewhere(monkeypatch, tmp_path)
+    machine("b")
     assert refresh_home() == ""
     (run_dir,) = run_dirs(default_home())
     fetched = Run(run_dir)
@@ -188,12 +177,10 @@ def test_another_machine_lists_and_shows_the_run_and_fetches_its_files_when_aske
     fetch(run_dir)  # nothing is left to do
 
 
-def test_a_run_that_was_fetched_in_part_never_removes_what_is_there(
-    start: Start, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_was_fetched_in_part_never_removes_what_is_there(start: Start, url: str, machine: Machine) -> None:
     made = start(quadratic, num_trials=1)
     there = files_there(url, made)
-    elsewhere(monkeypatch, tmp_path)
+    machine("b")
     refresh_home()
     (run_dir,) = run_dirs(default_home())
     (run_dir / "notes.json").write_text("{}")
@@ -202,11 +189,9 @@ def test_a_run_that_was_fetched_in_part_never_removes_what_is_there(
     assert files_there(url, made) == there | {"notes.json": b"{}"}
 
 
-def test_what_was_changed_here_is_not_overwritten_from_there(
-    start: Start, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_changed_here_is_not_overwritten_from_there(start: Start, url: str, machine: Machine) -> None:
     made = start(quadratic, num_trials=1)
-    elsewhere(monkeypatch, tmp_path)
+    machine("b")
     refresh_home()
     (run_dir,) = run_dirs(default_home())
     with open(run_dir / "events.jsonl", "ab") as journal:  # as a run that goes on here does
@@ -219,13 +204,11 @@ def test_what_was_changed_here_is_not_overwritten_from_there(
     assert (run_dir / "trials" / "0000" / "artifacts" / "notes.txt").exists()
 
 
-def test_a_deleted_run_does_not_come_back(
-    start: Start, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_deleted_run_does_not_come_back(start: Start, url: str, machine: Machine) -> None:
     run = start(quadratic, num_trials=1)
     forget(run.dir)
     assert files_there(url, run) == {}
-    elsewhere(monkeypatch, tmp_path)
+    machine("b")
     refresh_home()
     assert run_dirs(default_home()) == []
 
@@ -251,6 +234,388 @@ def test_a_log_of_the_driver_is_there_whole(start: Start, url: str, monkeypatch:
     run = start(quadratic, num_trials=1)
     assert "driver.log" in files_of(run.dir)
     assert files_there(url, run) == files_of(run.dir)
+
+
+# two machines with one run
+
+
+def sent_run(experiment: str = "digits") -> Path:
+    """A run of three trials that this machine made and sent."""
+    run_dir = run_on_disk(default_home(), experiment)
+    mark_changed(run_dir)
+    assert refresh_home() == ""
+    return run_dir
+
+
+def here(run_dir: Path) -> Path:
+    """The run in the working copy of the machine that this is now."""
+    return default_home() / run_dir.parent.name / run_dir.name
+
+
+def go_on(run_dir: Path, trial_id: int) -> None:
+    """One more trial, on the machine that this is now, which does not send it yet."""
+    errors: list[str] = []
+    n_facts = len(JournalReader(run_dir).read_new())
+    store = RunStore.resume(run_dir, {"by": f"trial {trial_id}"}, "", n_facts, errors.append)
+    record(store, [*complete_trial(trial_id, 0.95), RunEnded(RunState.COMPLETE)])
+    store.close()
+    assert errors == []
+    mark_changed(run_dir)
+
+
+def trials(run_dir: Path) -> list[int]:
+    return [trial.id for trial in Run(run_dir).trials]
+
+
+def below(url: str, run_dir: Path) -> dict[str, bytes]:
+    return files_below(url, f"{run_dir.parent.name}/{run_dir.name}")
+
+
+def without_locks(run_dir: Path) -> dict[str, bytes]:
+    return {name: data for name, data in files_of(run_dir).items() if not name.startswith(".")}
+
+
+def test_an_older_copy_overwrites_and_removes_nothing_of_a_run_that_another_machine_went_on_with(
+    url: str, machine: Machine
+) -> None:
+    made = sent_run()
+    machine("b")
+    refresh_home()
+    go_on(here(made), 3)
+    assert refresh_home() == ""
+    there = below(url, made)
+    assert "trials/0003/trial.json" in there
+    machine("a")
+    assert trials(made) == [0, 1, 2]
+    change_notes(made, add=["paper"])  # so that this copy is sent once more
+    assert refresh_home() == ""
+    assert below(url, made) == there | {"notes.json": (made / "notes.json").read_bytes()}
+    assert trials(made) == [0, 1, 2, 3]
+    fetch(made)
+    assert without_locks(made) == below(url, made)
+    machine("b")
+    fetch(here(made))
+    assert tags_of(here(made)) == ("paper",)
+
+
+def test_the_machine_that_made_a_run_has_what_another_added_when_it_goes_on_too(url: str, machine: Machine) -> None:
+    made = sent_run()
+    machine("b")
+    refresh_home()
+    go_on(here(made), 3)
+    (here(made) / "trials/0003/artifacts").mkdir(parents=True)
+    (here(made) / "trials/0003/artifacts/plot.png").write_bytes(b"\x89PNG")
+    assert refresh_home() == ""
+    machine("a")
+    fetch(made)  # as going on with it does
+    assert trials(made) == [0, 1, 2, 3]
+    assert (made / "trials/0003/artifacts/plot.png").exists()
+    assert json.loads((made / "run.json").read_text())["by"] == "trial 3"
+    go_on(made, 4)
+    assert refresh_home() == ""
+    assert without_locks(made) == below(url, made)
+    machine("b")
+    fetch(here(made))
+    assert trials(here(made)) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("url", ["memory://bucket/runs"], indirect=True)
+def test_two_machines_go_on_with_a_run_in_turn(start: Start, url: str, machine: Machine) -> None:
+    made = start(quadratic, seed=7, pruner="none", name="digits")
+    for name, n_trials in (("b", 5), ("a", 6)):
+        machine(name)
+        refresh_home()
+        more = start(quadratic, seed=7, pruner="none", num_trials=n_trials, resumed=Run(here(made.dir)))
+        assert (more.state, trials(more.dir)) == ("COMPLETE", list(range(n_trials)))
+        there = files_there(url, made)
+        ours = files_of(more.dir)
+        assert ours.items() <= there.items()
+        assert {path for path in there.keys() - ours.keys() if not path.startswith("trials/")} == set()
+    fetch(made.dir)
+    assert without_locks(made.dir) == there
+
+
+def test_a_run_that_two_machines_went_on_with_is_told_and_neither_is_overwritten(url: str, machine: Machine) -> None:
+    made = sent_run()
+    machine("b")
+    refresh_home()
+    go_on(here(made), 3)
+    machine("a")
+    go_on(made, 3)
+    assert refresh_home() == ""
+    there, ours = below(url, made), without_locks(made)
+    machine("b")
+    theirs = files_of(here(made))
+    other = run_on_disk(default_home(), "iris")
+    mark_changed(other)
+    change_notes(here(made), add=["paper"])
+    told = refresh_home()
+    assert f"run digits/{made.name} went on here and on another machine, so nothing of it is sent or overwr" in told
+    assert f"delete {here(made)} and call `%lagom runs`" in told
+    assert below(url, made) == there
+    assert theirs.items() <= files_of(here(made)).items()
+    assert below(url, other) == files_of(other)
+    assert refresh_home() == told
+    fetch(here(made))
+    assert theirs.items() <= files_of(here(made)).items()
+    shutil.rmtree(here(made))
+    assert refresh_home() == ""
+    assert trials(here(made)) == trials(made)
+    machine("a")
+    assert (below(url, made), without_locks(made)) == (there, ours)
+
+
+def test_a_driver_that_finds_another_at_its_run_sends_nothing_more_and_says_so(
+    start: Start, url: str, machine: Machine
+) -> None:
+    with open_home() as home:
+        port = home.port
+
+        @by_value
+        def waiting(x: Float(0, 1) = 0.0):
+            call_home(port)
+            return {"score": x}
+
+        def interfere() -> None:
+            home.next_caller()  # the first trial waits
+            run = only_run()
+            until(lambda: b'"trial_started"' in files_there(url, run).get("events.jsonl", b""))
+            filesystem, root = fsspec.core.url_to_fs(url)
+            path = f"{root}/{run.name}/{run.id}/events.jsonl"
+            journal = filesystem.cat_file(path)
+            filesystem.pipe_file(path, journal + b'{"seq": 1000, "of": "another machine"}\n')
+            there.update(files_there(url, run))
+            home.close()
+
+        there: dict[str, bytes] = {}
+        with in_thread(interfere):
+            run = start(waiting, num_trials=1, workers=1)
+    assert run.state == "COMPLETE"
+    assert {name: files_there(url, run)[name] for name in ("events.jsonl", "run.json")} == {
+        name: there[name] for name in ("events.jsonl", "run.json")
+    }
+    assert "result.json" not in files_there(url, run)
+    said = (run.dir / "console.log").read_text().splitlines()[-1]
+    assert f"run {run.name}/{run.id} went on here and on another machine" in said
+    assert "went on here and on another machine" in refresh_home()
+
+
+def test_notes_that_one_machine_changed_reach_the_other(url: str, machine: Machine) -> None:
+    made = sent_run()
+    machine("b")
+    refresh_home()
+    change_notes(here(made), add=["aaa"])
+    assert refresh_home() == ""
+    machine("a")
+    fetch(made)
+    assert tags_of(made) == ("aaa",)
+    change_notes(made, add=["bbb"], remove=["aaa"])  # as many bytes as before
+    assert refresh_home() == ""
+    machine("b")
+    fetch(here(made))
+    assert tags_of(here(made)) == ("bbb",)
+
+
+def test_notes_that_two_machines_changed_are_told_and_neither_is_overwritten(url: str, machine: Machine) -> None:
+    made = sent_run()
+    machine("b")
+    refresh_home()
+    change_notes(here(made), add=["of-b"])
+    assert refresh_home() == ""
+    machine("a")
+    change_notes(made, add=["of-a"])
+    there = below(url, made)
+    told = refresh_home()
+    assert f"tags and note of run digits/{made.name} were changed here and on another machine" in told
+    assert (below(url, made), tags_of(made)) == (there, ("of-a",))
+    (made / "notes.json").unlink()
+    assert refresh_home() == ""
+    assert tags_of(made) == ("of-b",)
+
+
+def test_a_file_that_only_lies_there_is_let_be(url: str) -> None:
+    made = sent_run()
+    filesystem, root = fsspec.core.url_to_fs(url)
+    filesystem.pipe_file(f"{root}/digits/{made.name}/thesis.txt", b"of a person")
+    change_notes(made, add=["paper"])
+    (made / "source.py").unlink()
+    assert refresh_home() == ""
+    assert below(url, made) == without_locks(made) | {"thesis.txt": b"of a person"}
+
+
+def test_a_run_that_was_deleted_there_does_not_come_back_from_an_older_copy(url: str, machine: Machine) -> None:
+    made = sent_run()
+    machine("b")
+    refresh_home()
+    forget(here(made))
+    machine("a")
+    change_notes(made, add=["paper"])
+    told = refresh_home()
+    assert f"run digits/{made.name} was deleted there and changed here since, so it is not sent again" in told
+    assert below(url, made) == {}
+    assert trials(made) == [0, 1, 2]
+    forget(made)
+    assert refresh_home() == ""
+
+
+def test_what_a_killed_driver_had_sent_is_no_other_machines(url: str) -> None:
+    made = sent_run()
+    (default_home() / ".remote/alike" / f"digits@{made.name}").unlink()  # it died before it could take note
+    go_on(made, 3)
+    (made / "trials/0000/trial.json").write_text("{}")
+    assert refresh_home() == ""
+    assert below(url, made) == without_locks(made)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"files": 1}', '{"files": {"a": [1]}, "notes": ""}'])
+def test_a_damaged_record_of_what_was_sent_costs_nothing_but_time(url: str, text: str) -> None:
+    made = sent_run()
+    (default_home() / ".remote/alike" / f"digits@{made.name}").write_text(text)
+    change_notes(made, add=["paper"])
+    assert refresh_home() == ""
+    assert below(url, made) == without_locks(made)
+
+
+def test_a_place_out_of_reach_hides_no_run_that_was_made_here(
+    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = sent_run()
+
+    def find(*args: object, **options: object) -> dict[str, Any]:
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(MemoryFileSystem if url.startswith("memory") else LocalFileSystem, "find", find)
+    fetch(made)
+    assert f"whether another machine went on with run {made.name} is not known: no route to host" in caplog.text
+
+
+def test_who_is_cut_off_while_it_fetches_does_it_again(
+    url: str, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = sent_run()
+    machine("b")
+    refresh_home()
+    go_on(here(made), 3)
+    assert refresh_home() == ""
+    there = below(url, made)
+    machine("a")
+    change_notes(made, add=["paper"])
+    kind = MemoryFileSystem if url.startswith("memory") else LocalFileSystem
+    get = kind.get_file
+    for n_fetched in range(8):
+        left = iter(range(n_fetched))
+
+        def cut_off(self: Any, rpath: str, lpath: str, *args: Any, left: Iterator[int] = left, **options: Any) -> None:
+            if next(left, None) is None:
+                raise ConnectionError("cut off")
+            get(self, rpath, lpath, *args, **options)
+
+        monkeypatch.setattr(kind, "get_file", cut_off)
+        if "cut off" not in refresh_home():
+            break
+        assert below(url, made) == there
+    else:
+        pytest.fail("it never got all of it")
+    assert n_fetched > 3
+    assert trials(made) == [0, 1, 2, 3]
+    assert below(url, made) == there | {"notes.json": (made / "notes.json").read_bytes()}
+    assert (made / "run.json").read_bytes() == there["run.json"]
+
+
+def test_what_was_fetched_and_has_changed_there_is_not_sent_back(url: str, machine: Machine) -> None:
+    made = sent_run()
+    result = (made / "result.json").read_bytes()
+    machine("b")
+    refresh_home()
+    filesystem, root = fsspec.core.url_to_fs(url)
+    newer = {"result.json": result + b" ", "console.log": b"[w1 t0] the last words"}  # as at the end of a live run
+    for name, data in newer.items():
+        filesystem.pipe_file(f"{root}/digits/{made.name}/{name}", data)
+    there = below(url, made)
+    change_notes(here(made), add=["paper"])
+    assert refresh_home() == ""
+    assert below(url, made) == there | {"notes.json": (here(made) / "notes.json").read_bytes()}
+    fetch(here(made))
+    assert newer.items() <= files_of(here(made)).items()
+
+
+def test_a_run_that_has_only_begun_elsewhere_is_listed_when_it_has_a_journal(url: str, machine: Machine) -> None:
+    made = sent_run()
+    for name in below(url, made):
+        if name != "run.json":
+            remove_there(url, f"digits/{made.name}/{name}")
+    machine("b")
+    assert refresh_home() == ""
+    fetch(here(made))
+    assert (here(made) / "run.json").read_bytes() == (made / "run.json").read_bytes()
+    filesystem, root = fsspec.core.url_to_fs(url)
+    filesystem.pipe_file(f"{root}/digits/{made.name}/events.jsonl", (made / "events.jsonl").read_bytes())
+    assert refresh_home() == ""
+    assert trials(here(made)) == [0, 1, 2]
+
+
+class Tagged(MemoryFileSystem):
+    """Tells the MD5 of every file, as object stores do."""
+
+    protocol = "tagged"
+    cachable = False
+
+    def find(self, path: str, *args: Any, detail: bool = False, **options: Any) -> Any:
+        found = super().find(path, *args, detail=True, **options)
+        tagged = {name: info | {"ETag": hashlib.md5(self.cat_file(name)).hexdigest()} for name, info in found.items()}
+        return tagged if detail else list(tagged)
+
+    def _open(self, path: str, mode: str = "rb", *args: Any, **options: Any) -> Any:
+        if mode == "rb" and path.endswith("events.jsonl"):
+            Tagged.n_read += 1
+        return super()._open(path, mode, *args, **options)
+
+    n_read = 0
+
+
+@pytest.mark.parametrize("url", ["memory://bucket/runs"], indirect=True)
+def test_where_the_place_tells_checksums_an_older_journal_is_known_without_reading_it(url: str) -> None:
+    made = sent_run()
+    remote = Remote(open_remote(url).address, Tagged(), "/bucket/runs")
+    go_on(made, 3)
+    Tagged.n_read = 0
+    send_unsent(default_home(), remote)
+    assert Tagged.n_read == 0
+    assert below(url, made) == without_locks(made)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("url", ["memory://bucket/runs"], indirect=True)
+def test_whatever_two_machines_do_with_a_run_no_journal_loses_a_line(url: str, machine: Machine, seed: int) -> None:
+    choices, trial_ids = random.Random(seed), iter(range(3, 100))
+    made = sent_run()
+    machine("b")
+    refresh_home()
+    journals: dict[str, bytes] = {}
+    for _ in range(16):
+        machine(choices.choice("ab"))
+        run_dir = here(made)
+        match choices.choice(["go on", "go on", "tag", "fetch", "refresh", "refresh", "refresh"]):
+            case "go on":
+                go_on(run_dir, next(trial_ids))
+            case "tag":
+                change_notes(run_dir, add=[f"tag-{choices.random()}"])
+            case "fetch":
+                fetch(run_dir)
+            case "refresh":
+                refresh_home()
+        there = below(url, made)
+        for place, journal in ((str(run_dir), (run_dir / "events.jsonl").read_bytes()), ("", there["events.jsonl"])):
+            assert journal.startswith(journals.get(place, b""))
+            journals[place] = journal
+    for trial in trials_in(there["events.jsonl"]):
+        assert f"trials/{trial:04d}/trial.json" in there
+
+
+def trials_in(journal: bytes) -> set[int]:
+    """Trials that a journal says have ended."""
+    records = [json.loads(line) for line in journal.splitlines()]
+    return {record["trial_id"] for record in records if record["type"] == "trial_ended"}
 
 
 # places that fail

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -76,6 +77,24 @@ def test_a_folder_is_one_model_whatever_its_files_are_called(tmp_path: Path) -> 
     assert sorted(file["path"] for file in found.files) == ["saved/deep/weights", "saved/model.json"]
 
 
+def outputs_of_two(program: str, home: Path) -> list[list[int]]:
+    """The numbers that two processes print that run a program at once, with 'a' and with 'b'."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(home), who], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for who in "ab"
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    return [[int(word) for word in process.communicate(timeout=60)[0].split()] for process in processes]
+
+
 EXPORTING = """
 import sys
 from pathlib import Path
@@ -93,23 +112,7 @@ print(*(add(Path(sys.argv[1]), "digits", place).version for _ in range(50)))
 
 
 def test_two_processes_that_export_at_once_get_versions_of_their_own(tmp_path: Path) -> None:
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", EXPORTING, str(tmp_path), who],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for who in "ab"
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    versions = [[int(word) for word in process.communicate(timeout=60)[0].split()] for process in processes]
+    versions = outputs_of_two(EXPORTING, tmp_path)
     assert [len(own) for own in versions] == [50, 50]
     assert sorted(versions[0] + versions[1]) == list(range(1, 101))
     listing = registry.versions(tmp_path, "digits")
@@ -117,6 +120,46 @@ def test_two_processes_that_export_at_once_get_versions_of_their_own(tmp_path: P
     by_text = {who: sorted(v.version for v in listing.versions if v.path.read_text() == who) for who in "ab"}
     assert by_text == {"a": versions[0], "b": versions[1]}
     assert not list((tmp_path / ".models/digits").glob(".part-*"))
+
+
+def test_the_number_of_a_deleted_version_is_not_given_again(tmp_path: Path) -> None:
+    assert [add(tmp_path).version for _ in range(3)] == [1, 2, 3]
+    shutil.rmtree(tmp_path / ".models/digits/3")
+    assert add(tmp_path).version == 4
+    shutil.rmtree(tmp_path / ".models/digits")
+    assert [add(tmp_path).version, add(tmp_path, "iris").version] == [5, 1]
+    assert registry.names(tmp_path) == ["digits", "iris"]
+
+
+DELETING = """
+import shutil, sys
+from pathlib import Path
+from lagom_magic.store.model_version import Details
+from lagom_magic.store.registry import add
+
+def place(folder):
+    (folder / "model.bin").write_text("w")
+    return Details()
+
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(50):
+    version = add(Path(sys.argv[1]), "digits", place)
+    shutil.rmtree(version.dir)
+    print(version.version, end=" ")
+"""
+
+
+def test_two_processes_that_delete_what_they_export_never_get_a_number_again(tmp_path: Path) -> None:
+    versions = outputs_of_two(DELETING, tmp_path)
+    assert sorted(versions[0] + versions[1]) == list(range(1, 101))
+
+
+@pytest.mark.parametrize("text", ["", "nothing", "-3", "1.5", "9" * 40, "\xff"])
+def test_a_damaged_mark_of_the_newest_number_holds_no_export_up(tmp_path: Path, text: str) -> None:
+    add(tmp_path)
+    (tmp_path / ".models/digits@newest").write_bytes(text.encode("latin-1"))
+    assert [add(tmp_path).version, add(tmp_path).version] == [2, 3]
 
 
 def test_the_best_version_is_the_first_among_equals_and_has_a_finite_metric(tmp_path: Path) -> None:

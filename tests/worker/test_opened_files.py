@@ -6,7 +6,10 @@ import contextlib
 import hashlib
 import json
 import os
+import sqlite3
 import sys
+import threading
+import weakref
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -18,8 +21,10 @@ from lagom_magic.cluster.process import ProcessLauncher
 from lagom_magic.errors import RunFailed
 from lagom_magic.events.facts import FilesUsed
 from lagom_magic.experiment import launch
-from lagom_magic.worker.opened_files import MAX_NAMED, OpenedFiles
+from lagom_magic.worker.audit_hook import Hook, shared_hook
+from lagom_magic.worker.opened_files import MAX_NAMED, MAX_PENDING, OpenedFiles
 from lagom_magic.worker.workdir import Workdir
+from lagom_magic.worker.write_guard import WriteGuard
 
 Started = Callable[..., Run]
 
@@ -274,6 +279,12 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OpenedFiles:
     return opened
 
 
+@pytest.fixture
+def hook(opened: OpenedFiles, tmp_path: Path) -> Hook:
+    """What Python calls in a trial process at each audit event."""
+    return shared_hook(WriteGuard(Workdir(str(tmp_path / "scratch/w1/work"), str(tmp_path / "nb"))), opened)
+
+
 def make(folder: Path, names: Iterable[str]) -> None:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -358,6 +369,7 @@ def test_strange_names_and_a_current_directory_that_is_gone_do_no_harm(
         opened.on_event("open", (name, None, os.O_RDONLY))
         opened.on_event("open", (name, None, os.O_RDWR | os.O_CREAT))
         opened.on_event("sqlite3.connect", (name,))
+        opened.on_event("sqlite3.connect", (f"file://[{name}",))
     monkeypatch.chdir(tmp_path / "gone")
     note(opened, "x", f"{tmp_path}/lake/\udcff.csv")
     (tmp_path / "gone" / "x").unlink()
@@ -368,6 +380,94 @@ def test_strange_names_and_a_current_directory_that_is_gone_do_no_harm(
     assert used is not None
     assert [entry["path"] for entry in used["reads"]] == [f"{tmp_path}/lake/\udcff.csv"]
     json.dumps(used)
+
+
+def test_a_path_object_is_not_kept_alive(opened: OpenedFiles, hook: Hook, tmp_path: Path) -> None:
+    class Data(str):
+        __slots__ = ("__weakref__", "rows")
+
+    make(tmp_path / "lake", ["rows.csv"])
+    data = Data(tmp_path / "lake" / "rows.csv")
+    kept = weakref.ref(data)
+    hook("open", (data, "r", os.O_RDONLY))
+    del data
+    assert kept() is None
+    used = opened.end()
+    assert used is not None
+    assert [entry["path"] for entry in used["reads"]] == [f"{tmp_path}/lake/rows.csv"]
+
+
+def test_a_file_that_is_opened_again_and_again_takes_no_more_memory(
+    opened: OpenedFiles, hook: Hook, tmp_path: Path
+) -> None:
+    make(tmp_path / "lake", ["a.csv", "b.csv"])
+    paths = [f"{tmp_path}/lake/a.csv", f"{tmp_path}/lake/b.csv"]
+    for number in range(5 * MAX_PENDING):
+        hook("open", (paths[number % 2], "r", os.O_RDONLY))
+        assert len(opened.pending) <= MAX_PENDING
+    used = opened.end()
+    assert used is not None
+    assert [entry["path"] for entry in used["reads"]] == paths
+    assert used["n_more"] == 0
+
+
+def test_what_a_trial_wrote_first_is_no_input_though_others_are_opened_between(
+    opened: OpenedFiles, hook: Hook, tmp_path: Path
+) -> None:
+    make(tmp_path / "lake", ["own.csv", "input.csv", "other.csv"])
+    own, read, other = (f"{tmp_path}/lake/{name}.csv" for name in ("own", "input", "other"))
+    hook("open", (other, "r", os.O_RDONLY))
+    hook("open", (own, "w", os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
+    hook("open", (read, "r", os.O_RDONLY))
+    hook("open", (own, "r", os.O_RDONLY))
+    hook("open", (read, "w", os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
+    hook("open", (read, "r", os.O_RDONLY))
+    used = opened.end()
+    assert used is not None
+    assert [entry["path"] for entry in used["reads"]] == [other, read]
+    assert [entry["path"] for entry in used["writes"]] == [own, read]
+
+
+def in_threads(call: Callable[[int], None], n_threads: int) -> None:
+    threads = [threading.Thread(target=call, args=(number,)) for number in range(n_threads)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(100)
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_threads_lose_no_name(opened: OpenedFiles, hook: Hook) -> None:
+    def open_many(thread: int) -> None:
+        for number in range(10_000):
+            hook("open", (f"/nowhere/{thread}-{number}", "r", os.O_RDONLY))
+
+    in_threads(open_many, 8)
+    for number in range(20_007):  # so that exactly seven are beyond the limit
+        hook("open", (f"/nowhere/{number}", "r", os.O_RDONLY))
+    used = opened.end()
+    assert used is not None
+    assert used["n_more"] == 7
+
+
+def test_threads_that_write_over_what_they_have_read_lose_no_input(
+    opened: OpenedFiles, hook: Hook, tmp_path: Path
+) -> None:
+    make(tmp_path / "lake", (f"{thread}-{number}" for thread in range(8) for number in range(3000)))
+
+    def update_many(thread: int) -> None:
+        for number in range(3000):
+            hook("open", (f"{tmp_path}/lake/{thread}-{number}", "r", os.O_RDONLY))
+            hook("open", (f"{tmp_path}/lake/{thread}-{number}", "w", os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
+
+    in_threads(update_many, 8)
+    used = opened.end()
+    assert used is not None
+    assert [entry["n_files"] for entry in (*used["reads"], *used["writes"])] == [24_000, 24_000]
 
 
 def test_the_second_trial_that_reads_a_file_need_not_hash_it_again(opened: OpenedFiles, tmp_path: Path) -> None:
@@ -454,9 +554,64 @@ def test_what_libraries_open_in_c_is_seen(start: Started) -> None:
     assert writes(run) == {}
 
 
-def test_what_pandas_numpy_pillow_and_sqlite_open_is_seen(start: Started) -> None:
-    import sqlite3
+def test_a_database_that_changed_while_the_trial_had_it_was_written(start: Started, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("read", "only", "changed", "logged", "own"):
+        folder = Path() if name == "own" else out
+        with contextlib.closing(sqlite3.connect(folder / f"{name}.sqlite")) as connection:
+            connection.execute("create table t (x)")
 
+    def train(folder):
+        import sqlite3
+
+        with contextlib.closing(sqlite3.connect(f"{folder}/read.sqlite")) as connection:
+            connection.execute("select * from t").fetchall()
+        sqlite3.connect(f"file:{folder}/only.sqlite?mode=ro", uri=True).close()
+        for path in (f"file:{folder}/changed.sqlite", "own.sqlite"):
+            with contextlib.closing(sqlite3.connect(path, uri=True)) as connection, connection:
+                connection.execute("insert into t values (1)")
+        os.chdir(folder)
+        with contextlib.closing(sqlite3.connect("made.sqlite")) as connection:
+            connection.execute("create table t (x)")
+        left_open = sqlite3.connect(os.fsencode("logged.sqlite"))
+        left_open.execute("pragma journal_mode=wal").fetchall()
+        with left_open:
+            left_open.execute("insert into t values (1)")
+        globals()["kept"] = left_open
+        return 1
+
+    run = start(train, hparams={"folder": str(out)})
+    existing = {str(out / f"{name}.sqlite") for name in ("read", "only", "changed", "logged")}
+    assert set(reads(run)) == existing | {str(Path("own.sqlite").absolute())}
+    assert set(writes(run)) == {str(out / f"{name}.sqlite") for name in ("changed", "logged", "made")}
+
+
+def test_an_hdf5_file_that_is_opened_for_update_is_written_too(start: Started, tmp_path: Path) -> None:
+    import h5py
+
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("read", "updated", "appended", "replaced"):
+        h5py.File(out / f"{name}.h5", "w").close()
+
+    def train(folder):
+        import h5py
+
+        h5py.File(f"{folder}/read.h5").close()
+        h5py.File(f"{folder}/updated.h5", "r+").close()
+        h5py.File(f"{folder}/appended.h5", mode="a").close()
+        h5py.File(f"{folder}/new.h5", "a").close()
+        h5py.File(f"{folder}/made.h5", "x").close()
+        h5py.File(f"{folder}/replaced.h5", "w").close()
+        return 1
+
+    run = start(train, hparams={"folder": str(out)})
+    assert {Path(path).stem for path in reads(run)} == {"read", "updated", "appended"}
+    assert {Path(path).stem for path in writes(run)} == {"updated", "appended", "new", "made", "replaced"}
+
+
+def test_what_pandas_numpy_pillow_and_sqlite_open_is_seen(start: Started) -> None:
     import numpy as np
     import pandas as pd
     from PIL import Image

@@ -40,12 +40,14 @@ def guarded(workdir: Workdir, code: str) -> str:
     script = (
         "import os, sys\n"
         "from lagom_magic.worker.workdir import Workdir\n"
+        "from lagom_magic.worker import audit_hook\n"
+        "from lagom_magic.worker.opened_files import OpenedFiles\n"
         "from lagom_magic.worker.write_guard import WriteGuard\n"
         "from lagom_magic.worker.import_hooks import AfterImport\n"
         f"workdir = Workdir({workdir.path!r}, {workdir.notebook_dir!r})\n"
         "os.chdir(workdir.path)\n"
         "guard = WriteGuard(workdir)\n"
-        "guard.install()\n"
+        "audit_hook.install(guard, OpenedFiles(workdir, '/nowhere/code', '/nowhere/w1'))\n"
         "AfterImport(guard.actions()).install()\n"
     )
     done = subprocess.run(
@@ -133,7 +135,8 @@ def test_a_thread_is_guarded_while_another_one_copies_up(workdir: Workdir, noteb
     assert Path(workdir.path, "data", "table.csv").read_text() == "mine"
 
 
-def test_sqlite_writes_to_its_own_copy(workdir: Workdir, notebook: Path) -> None:
+@pytest.mark.parametrize("call", ["connect('rows.db')", "connect('file:rows.db', uri=True)"])
+def test_sqlite_writes_to_its_own_copy(workdir: Workdir, notebook: Path, call: str) -> None:
     with sqlite3.connect(notebook / "rows.db") as connection:
         connection.execute("create table t (x)")
     connection.close()
@@ -141,11 +144,18 @@ def test_sqlite_writes_to_its_own_copy(workdir: Workdir, notebook: Path) -> None
     before = (notebook / "rows.db").read_bytes()
     out = guarded(
         workdir,
-        "import sqlite3; c = sqlite3.connect('rows.db'); c.execute('insert into t values (1)'); c.commit();"
+        f"import sqlite3; c = sqlite3.{call}; c.execute('insert into t values (1)'); c.commit();"
         "print(c.execute('select * from t').fetchall())",
     )
     assert out == "[(1,)]\n"
     assert (notebook / "rows.db").read_bytes() == before
+
+
+def test_a_database_that_is_opened_for_reading_alone_is_not_copied(workdir: Workdir, notebook: Path) -> None:
+    sqlite3.connect(notebook / "rows.db").close()
+    workdir.create()
+    guarded(workdir, "import sqlite3; sqlite3.connect('file:rows.db?mode=ro', uri=True).close()")
+    assert Path(workdir.path, "rows.db").is_symlink()
 
 
 def test_appending_keeps_what_was_there(workdir: Workdir) -> None:

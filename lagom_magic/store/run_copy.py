@@ -1,0 +1,362 @@
+"""One run's folder in the place that LAGOM_HOME names by a URL: sent, fetched, and never spoilt by an older copy.
+
+Object stores have no locks, so two machines may have a run that both change. Which of them is ahead its journal says:
+it only grows, and whoever drives the run adds to it. If the journal there is a beginning of ours, our files are newer
+and are sent. If ours is a beginning of that one, another machine went on with the run, and its files are fetched. If
+neither is, both went on: nothing is sent or overwritten, and the person is told. Tags and notes change without the
+journal; for them the content that was alike at last says who changed it. What lies there and was never here, is let be.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from enum import Enum, auto
+
+from lagom_magic.errors import StoreError
+from lagom_magic.store.alike import JOURNAL, NOTES, Alike, Stamp, files_of, marker, md5_of, stamp_of
+from lagom_magic.store.journal import is_being_written
+from lagom_magic.store.layout import RunLayout
+from lagom_magic.store.remote import Remote, RemoteError, RemoteFile
+
+logger = logging.getLogger("lagom_magic.store")
+
+#: A file that grows is sent again after these seconds at least, and after this many times what sending it took.
+TURN_S = 3.0
+_REST = 10.0
+#: So many files may fail at the end before the others are not tried any more.
+_MOST_FAILURES = 3
+
+#: What is fetched of a run that was made elsewhere, before more is asked for.
+_SMALL = frozenset(
+    {"run.json", "result.json", "events.jsonl", "source.py", "notes.json", "environment.txt", "provenance.json"}
+)
+_CALL = "call"
+
+
+class ConflictError(StoreError):
+    """A run that was changed here and elsewhere; nothing of it is sent or overwritten until a person decides."""
+
+
+class Ahead(Enum):
+    """Whose copy is newer."""
+
+    OURS = auto()  # or both are alike
+    THEIRS = auto()
+    NEITHER = auto()  # they are apart
+
+
+class RunCopy:
+    """One run's folder there, and what of it is alike here."""
+
+    def __init__(self, layout: RunLayout, remote: Remote) -> None:
+        self._root, self.remote = layout.root, remote
+        self.name = f"{layout.root.parent.name}/{layout.root.name}"
+        self._alike = Alike(marker(layout.root, "alike"))
+        #: What this object has sent → when it may be sent again if it grows, on the monotonic clock.
+        self._due: dict[str, float] = {}
+        #: Bytes of the journal there when it was last known to be ours; None = there was none, -1 = not looked yet.
+        self._journal_bytes: int | None = -1
+
+    # while the run goes on
+
+    def check(self) -> None:
+        """Look whether another machine writes the run that this one writes; one question when nothing happened.
+
+        Raises:
+            ConflictError: when it does.
+            RemoteError: when the place cannot be read.
+        """
+        if self._journal_bytes == self.remote.size_of(f"{self.name}/{JOURNAL}"):
+            return
+        there = self._files_there()
+        if self._ahead(there) is not Ahead.OURS:
+            raise self._went_apart()
+        self._journal_bytes = there[JOURNAL].size_bytes if JOURNAL in there else None
+        self._remove_gone(there)
+
+    def send(self, folders: Iterable[str], *, is_recursive: bool) -> None:
+        """Send what has changed in some folders of the run, growing files not too often.
+
+        Raises:
+            RemoteError: for the first file that is not taken.
+        """
+        try:
+            for path, stamp in files_of(self._root, folders, is_recursive):
+                if self._alike.files.get(path) != stamp and time.monotonic() >= self._due.get(path, 0.0):
+                    self._put(path, stamp)
+        finally:
+            self._alike.save()
+
+    def _put(self, path: str, stamp: Stamp) -> None:
+        began_s = time.monotonic()
+        try:
+            self.remote.put(self._root / path, f"{self.name}/{path}")
+            if path == JOURNAL:
+                self._journal_bytes = self.remote.size_of(f"{self.name}/{path}")
+        except RemoteError:
+            if (self._root / path).exists():
+                raise
+            return  # deleted meanwhile
+        self._alike.files[path] = stamp
+        now_s = time.monotonic()
+        self._due[path] = now_s + max(TURN_S, _REST * (now_s - began_s))
+
+    # when it is over
+
+    def complete(self) -> None:
+        """Send all that is not there yet, remove there what is no longer here, and look at the outcome.
+
+        Where another machine has gone on with the run, its files are fetched first.
+
+        Raises:
+            ConflictError: when both have gone on, or changed the notes.
+            RemoteError: when something is missing there afterwards; says what.
+        """
+        there = self._files_there()
+        ahead = self._ahead(there)
+        if ahead is Ahead.NEITHER or (ahead is Ahead.THEIRS and is_being_written(self._root)):
+            raise self._went_apart()
+        try:
+            if ahead is Ahead.THEIRS:
+                self._take(there)
+            self._send_rest(there, is_ours=ahead is Ahead.OURS)
+            self._settle_notes(there)
+        finally:
+            self._alike.save()
+
+    def _send_rest(self, there: Mapping[str, RemoteFile], *, is_ours: bool) -> None:
+        """Send what is not there; of a run of which theirs is newer, only what they do not have at all."""
+        here = dict(files_of(self._root, [""], is_recursive=True))
+        if not is_ours:
+            here = {path: stamp for path, stamp in here.items() if path not in there}
+        failures: list[str] = []
+        for path, stamp in here.items():
+            if len(failures) >= _MOST_FAILURES:
+                failures.append(path)
+            elif not self._is_there(path, stamp, there.get(path)):
+                self._put_or_note(path, stamp, failures)
+        if not failures:
+            now = self.remote.files(self.name)
+            for path in [path for path in here if self._is_ours(path) and not self._is_same(path, now.get(path))]:
+                if not self._put_or_note(path, here[path], failures):
+                    continue
+                if not self._is_same(path, self.remote.files(self.name).get(path)):
+                    failures.append(f"{path}: it is not there as it was sent")
+                    self._alike.files.pop(path, None)
+        if failures:
+            raise RemoteError(f"{len(failures)} of {len(here)} files are not there ({failures[0]})")
+        if is_ours:
+            self._remove_gone(there)
+
+    def _put_or_note(self, path: str, stamp: Stamp, failures: list[str]) -> bool:
+        try:
+            self._put(path, stamp)
+        except RemoteError as error:
+            failures.append(f"{path}: {error}")
+            return False
+        return True
+
+    def _remove_gone(self, there: Collection[str]) -> None:
+        """Remove there what was alike and is no longer here; what never was here is somebody else's."""
+        gone = [path for path in self._alike.files if path in there and not self._has(path)]
+        for path in sorted(filter(self._may_remove, gone)):
+            self.remote.remove(f"{self.name}/{path}")
+            del self._alike.files[path]
+
+    def _may_remove(self, path: str) -> bool:
+        """Whether its lack means something: files of a partial copy may be gone to be fetched again one day.
+
+        Then only what a run replaces when it goes on.
+        """
+        is_replaced = path == "result.json" or os.path.dirname(path) == "tensorboard"
+        return not self._is_partial() or (is_replaced and self._is_driver())
+
+    def _is_driver(self) -> bool:
+        """Whether this object follows a run that goes on here."""
+        return self._journal_bytes != -1
+
+    def _is_there(self, path: str, stamp: Stamp, there: RemoteFile | None) -> bool:
+        """Whether a file need not be sent."""
+        is_known = self._alike.files.get(path) == stamp
+        if is_known and not self._is_ours(path):
+            return True
+        if there is None or there.size_bytes != stamp[0]:
+            return False
+        if not is_known and there.md5 and there.md5 == md5_of(self._root / path):
+            self._alike.files[path] = stamp
+            return True
+        return is_known
+
+    def _is_ours(self, path: str) -> bool:
+        """Whether it is for this copy to say how a file is: where it was fetched from there, only when it sent it."""
+        return path in self._due or not self._is_partial()
+
+    def _is_partial(self) -> bool:
+        return marker(self._root, "partial").exists()
+
+    def _is_same(self, path: str, there: RemoteFile | None) -> bool:
+        """Whether a file is there with all its bytes, as far as the file system tells."""
+        whole = self._root / path
+        if there is None or there.size_bytes != whole.stat().st_size:
+            return False
+        if not there.md5:
+            return True
+        # A tag that looks like an MD5 need not be one (S3 with its own keys): then the bytes themselves tell.
+        expected = md5_of(whole)
+        return expected == there.md5 or expected == self.remote.md5_of(f"{self.name}/{path}")
+
+    # who is ahead
+
+    def _files_there(self) -> dict[str, RemoteFile]:
+        """All files there.
+
+        Raises:
+            ConflictError: when there are none any more.
+        """
+        there = self.remote.files(self.name)
+        if self._alike.files and not there:
+            raise ConflictError(
+                f"run {self.name} was deleted there and changed here since, so it is not sent again. Delete it here, "
+                f"too, with %lagom delete {self._root.name}; or move {self._root} into another LAGOM_HOME to keep it"
+            )
+        return there
+
+    def _ahead(self, there: Mapping[str, RemoteFile]) -> Ahead:
+        theirs, journal = there.get(JOURNAL), self._root / JOURNAL
+        if theirs is None:
+            return Ahead.OURS
+        if theirs.md5 and journal.exists() and theirs.md5 == md5_of(journal, theirs.size_bytes):
+            return Ahead.OURS
+        if not journal.exists():
+            return Ahead.THEIRS
+        with open(journal, "rb") as ours:
+            for data in self.remote.chunks(f"{self.name}/{JOURNAL}"):
+                mine = ours.read(len(data))
+                if mine != data:
+                    return Ahead.THEIRS if len(mine) < len(data) and data.startswith(mine) else Ahead.NEITHER
+        return Ahead.OURS
+
+    def _went_apart(self) -> ConflictError:
+        return ConflictError(
+            f"run {self.name} went on here and on another machine, so nothing of it is sent or overwritten. To take "
+            f"that of the other, delete {self._root} and call `%lagom runs`; to keep this one too, move that folder "
+            "into another LAGOM_HOME instead"
+        )
+
+    def _settle_notes(self, there: Collection[str]) -> None:
+        """Send or fetch the tags and the note, whoever has changed them."""
+        ours, theirs = self._notes_here(), self._notes_there(there)
+        if theirs == self._alike.notes != ours:
+            if ours:
+                self.remote.put(self._root / NOTES, f"{self.name}/{NOTES}")
+            else:
+                self.remote.remove(f"{self.name}/{NOTES}")
+            self._alike.notes = ours
+        elif ours in ("", theirs, self._alike.notes):
+            self._take_notes(theirs)
+        else:
+            raise ConflictError(
+                f"tags and note of run {self.name} were changed here and on another machine, so neither is "
+                f"overwritten. To take those of the other, delete {self._root / NOTES} and call `%lagom runs`"
+            )
+
+    def _take_notes(self, theirs: str) -> None:
+        if theirs != self._notes_here():
+            if theirs:
+                self._get(NOTES)
+            else:
+                (self._root / NOTES).unlink()
+        self._alike.notes = theirs
+
+    def _notes_here(self) -> str:
+        return md5_of(self._root / NOTES) if self._has(NOTES) else ""
+
+    def _notes_there(self, there: Collection[str]) -> str:
+        return self.remote.md5_of(f"{self.name}/{NOTES}") if NOTES in there else ""
+
+    # what others made
+
+    def bring(self, is_wanted: Callable[[str], bool]) -> None:
+        """Fetch what others made since, and what was never here of the files that are wanted.
+
+        Raises:
+            RemoteError: when the place cannot be read.
+        """
+        there = self.remote.files(self.name)
+        if not there:
+            return
+        ahead = self._ahead(there)
+        is_quiet = not is_being_written(self._root)
+        is_unchanged = is_quiet and not marker(self._root, "unsent").exists()
+        try:
+            if (is_quiet and ahead is Ahead.THEIRS) or (is_unchanged and ahead is Ahead.NEITHER):  # nothing can be lost
+                self._take(there)
+            elif ahead is not Ahead.OURS:
+                return  # who sends finds out, and says so
+            for path, theirs in there.items():
+                if path != NOTES and is_wanted(path) and self._is_missing_or_older(path, theirs):
+                    self._get(path)
+            if is_unchanged and self._notes_here() in ("", self._alike.notes):
+                self._take_notes(self._notes_there(there))
+        finally:
+            self._alike.save()
+
+    def _is_missing_or_older(self, path: str, theirs: RemoteFile) -> bool:
+        """Whether a file was never here, or is as it was fetched and another one there now."""
+        stamp = stamp_of(self._root / path)
+        if stamp is None or path not in self._alike.files:
+            return stamp is None and path not in self._alike.files
+        return stamp == self._alike.files[path] and stamp[0] != theirs.size_bytes and not self._is_ours(path)
+
+    def _take(self, there: Mapping[str, RemoteFile]) -> None:
+        """Let the files here be as theirs; of those that were never here only what lists and tables need.
+
+        The journal comes last: until then theirs is ahead, so that one who is cut off does it again.
+        """
+        partial = marker(self._root, "partial")
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()
+        for path, theirs in there.items():
+            if path in (NOTES, JOURNAL) or is_pickled(path):
+                continue
+            is_other = self._has(path) and (self._root / path).stat().st_size != theirs.size_bytes
+            if is_other or path in _SMALL or (is_small(path) and not self._has(path)):
+                self._get(path)
+        for path in [path for path in self._alike.files if is_small(path) and path not in there]:
+            if stamp_of(self._root / path) == self._alike.files.pop(path):
+                (self._root / path).unlink()
+        if JOURNAL in there:
+            self._get(JOURNAL)
+
+    def _has(self, path: str) -> bool:
+        return (self._root / path).exists()
+
+    def _get(self, path: str) -> None:
+        """Fetch one file, whole or not at all; none that would lie elsewhere."""
+        if any(part in ("", ".", "..") or "\0" in part for part in path.split("/")):
+            return
+        target = self._root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.part")
+        try:
+            self.remote.get(f"{self.name}/{path}", part)
+            os.rename(part, target)
+        finally:
+            part.unlink(missing_ok=True)
+        stamp = stamp_of(target)
+        if stamp is not None and path != NOTES:
+            self._alike.files[path] = stamp
+
+
+def is_small(path: str) -> bool:
+    """Whether lists and tables need a file of a run."""
+    parts = path.split("/")
+    return path in _SMALL or (len(parts) == 3 and parts[0] == "trials" and parts[2] == "trial.json")
+
+
+def is_pickled(path: str) -> bool:
+    """Whether a file is of the pickled function, which would be run as ours, whoever put it there."""
+    return path.split("/", maxsplit=1)[0] == _CALL
