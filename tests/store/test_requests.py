@@ -22,6 +22,7 @@ from store_runs import store_in
 from lagom_magic.cluster.usercode import UserCode
 from lagom_magic.errors import ConfigError, StoreError
 from lagom_magic.store import requests as requests_module
+from lagom_magic.store.journal import wait_for_driver
 from lagom_magic.store.layout import RunLayout
 from lagom_magic.store.requests import MAX_REQUEST_BYTES, Request, RequestPipe, send_request
 from lagom_magic.store.store import RunStore
@@ -239,6 +240,7 @@ def test_the_pipe_of_a_killed_driver_is_a_clear_error(tmp_path: Path) -> None:
         run_dir = Path(driver.stdout.readline().strip())
         send_request(run_dir, {"action": "stop"})
         driver.send_signal(signal.SIGKILL)
+    wait_for_driver(run_dir)  # what it was just starting has its descriptors for a moment longer
     assert stat.S_ISFIFO(os.lstat(run_dir / "requests").st_mode)
     with pytest.raises(StoreError, match="its driver is gone"):
         send_request(run_dir, {"action": "stop"})
