@@ -25,8 +25,9 @@ from pathlib import Path
 from lagom_magic.errors import StoreError
 from lagom_magic.spec.names import is_plain_name
 from lagom_magic.store.layout import default_home, home_url
+from lagom_magic.store.locks import locked
 from lagom_magic.store.model_version import DOCUMENT, FILES, ModelVersion
-from lagom_magic.store.registry import FOLDER, is_number, locked, names, renumber, versions
+from lagom_magic.store.registry import FOLDER, is_number, names, renumber, versions
 from lagom_magic.store.remote import Remote, RemoteError, open_remote
 
 logger = logging.getLogger("lagom_magic.store")

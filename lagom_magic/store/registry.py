@@ -12,15 +12,13 @@ or all of a model, does not make another one appear under its name.
 from __future__ import annotations
 
 import errno
-import fcntl
 import getpass
 import json
 import math
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +28,7 @@ from lagom_magic.errors import ConfigError, StoreError, nearest
 from lagom_magic.spec.names import check_plain_name, is_plain_name
 from lagom_magic.store.jsontext import json_text
 from lagom_magic.store.layout import write_whole
+from lagom_magic.store.locks import locked
 from lagom_magic.store.model_version import DOCUMENT, FILES, FORMAT, Details, ModelVersion, read_version, sha256_of
 
 #: Of all models, in the home folder.
@@ -37,7 +36,6 @@ FOLDER = ".models"
 
 #: What a rename to a number says that another one has.
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
-_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS)
 _MAX_DIGITS = 9
 _MAX_NAMED = 10
 
@@ -164,25 +162,6 @@ def _next_number(folder: Path, above: int) -> int:
         os.pwrite(descriptor, data, 0)
         os.ftruncate(descriptor, len(data))
         return number
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[int]:
-    """A file, made when missing, that one process holds at a time; a file system without locks goes without.
-
-    Raises:
-        OSError: as the file system reports it.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _files_in(folder: Path, hashes: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -5,13 +5,9 @@ Used by `%lagom tag`, `Run` and the index.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import logging
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +15,7 @@ from lagom_magic.errors import ConfigError, StoreError
 from lagom_magic.spec.checks import check_tag
 from lagom_magic.store.jsontext import json_text
 from lagom_magic.store.layout import FORMAT, RunLayout, read_file, write_whole
+from lagom_magic.store.locks import locked
 from lagom_magic.store.mirror import mark_changed
 
 logger = logging.getLogger("lagom_magic.store")
@@ -27,7 +24,6 @@ logger = logging.getLogger("lagom_magic.store")
 NOTE_LIMIT = 20_000
 #: Of a document that is read.
 _LIMIT_BYTES = 64 << 20
-_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS)
 
 
 def tags_of(run_dir: Path) -> tuple[str, ...]:
@@ -65,7 +61,7 @@ def change_notes(
         raise ConfigError(f"The note has {len(note):,} characters; at most {NOTE_LIMIT:,} are allowed. Shorten it.")
     path = RunLayout(run_dir).notes
     try:
-        with _locked(run_dir):
+        with locked(run_dir / ".notes.lock", 0o644):
             document = _read_notes(path)
             tags = list(_texts(document["tags"])) if "tags" in document else list(_first_tags(run_dir))
             tags = _changed(tags, new, gone)
@@ -131,18 +127,3 @@ def _read_notes(path: Path) -> dict[str, Any]:
 
 def _texts(value: Any) -> tuple[str, ...]:
     return tuple(str(text) for text in value) if isinstance(value, list) else ()
-
-
-@contextmanager
-def _locked(run_dir: Path) -> Iterator[None]:
-    """Held by one process at a time; another one's death frees it. A file system without locks goes without."""
-    descriptor = os.open(run_dir / ".notes.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-        yield
-    finally:
-        os.close(descriptor)

@@ -83,3 +83,11 @@ def assert_learned_the_same(run: Run) -> None:
     learned = run.load_model()
     for name, expected in weights_alone().items():
         torch.testing.assert_close(learned[name], expected, rtol=0, atol=1e-6)
+
+
+def wait_for_checkpoint(run: Run, name: str) -> None:
+    """Until it has arrived from the worker; by steps, for a folder tells nobody of a file in it."""
+    begun = time.monotonic()
+    while not (run.trials[0].dir / "checkpoint" / name).exists():
+        assert time.monotonic() - begun < 20
+        time.sleep(0.05)

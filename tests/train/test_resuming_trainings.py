@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Callable
 
 import pytest
 from calling_home import Home
 from masters import ended, facts_of
-from small_training import Net, assert_learned_the_same, config, train
+from small_training import Net, assert_learned_the_same, config, train, wait_for_checkpoint
 
 from lagom_magic.cluster.session import SessionInfo
 from lagom_magic.errors import ConfigError, StoreError
@@ -29,20 +28,12 @@ def resumed(run_here: Launch, run: Run) -> Run:
     return run_here(RepeatedCall(run), config_of(run), resumed=run)
 
 
-def kept_in(run: Run, name: str) -> None:
-    """Waits for a checkpoint to arrive."""
-    begun = time.monotonic()
-    while not (run.trials[0].dir / "checkpoint" / name).exists():
-        assert time.monotonic() - begun < 30
-        time.sleep(0.05)
-
-
 def test_a_stopped_training_goes_on_from_its_checkpoint_with_the_function_that_its_folder_keeps(
     run_here: Launch, home: Home
 ) -> None:
     first = run_here(train, config(hparams={"port": home.port, "lr": 0.1}), detach=True)
     home.next_callers(2)
-    kept_in(first, "000002")
+    wait_for_checkpoint(first, "000002")
     first.stop()
     ended(first)
     assert first.state == "STOPPED"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from calling_home import Home
 from masters import ended, facts_of
-from small_training import Net, assert_learned_the_same, config, train
+from small_training import Net, assert_learned_the_same, config, train, wait_for_checkpoint
 
 from lagom_magic.events import facts
 from lagom_magic.run import Run
@@ -173,12 +173,8 @@ def test_a_checkpoint_that_does_not_come_is_an_error_and_no_training_from_the_be
 ) -> None:
     run = run_here(train, config(hparams={"port": home.port}, retries=1), detach=True)
     callers = {caller.facts["rank"]: caller for caller in home.next_callers(2)}
-    folder = run.trials[0].dir / "checkpoint"
-    begun = time.monotonic()
-    while not (folder / "000003").exists():
-        assert time.monotonic() - begun < 20
-        time.sleep(0.05)
-    for path in folder.iterdir():
+    wait_for_checkpoint(run, "000003")
+    for path in (run.trials[0].dir / "checkpoint").iterdir():
         path.unlink()
     callers[1].process.kill()
     callers[0].say()
