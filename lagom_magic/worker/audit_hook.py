@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lagom_magic.worker.opened_files import MAX_PENDING, OpenedFiles
-from lagom_magic.worker.write_guard import EVENTS, WRITES, WriteGuard
+from lagom_magic.worker.write_guard import EVENTS, WriteGuard
 
 #: What Python calls with an event and its arguments.
 Hook = Callable[[str, tuple[Any, ...]], None]
@@ -25,17 +25,18 @@ def install(guard: WriteGuard, opened: OpenedFiles) -> None:
 
 def shared_hook(guard: WriteGuard, opened: OpenedFiles) -> Hook:
     """Notes a file that is opened for reading at once, and hands on what is rarer: the guard comes first."""
-    guarded, noted, pending = guard.on_event, opened.on_event, opened.pending
+    guarded, noted, pending, most = guard.on_event, opened.on_event, opened.pending, MAX_PENDING
 
     def on_event(event: str, args: tuple[Any, ...]) -> None:
         if event == "open":
-            path = args[0]
+            path, mode, _ = args
+            # Python's own files tell a mode, which takes less time to compare than flags do; "r" is for reading alone.
             # A path of another type may be an object of the user's, which must not be kept alive.
-            if args[2] & WRITES or type(path) is not str or len(pending) >= MAX_PENDING:
+            if mode == "r" and type(path) is str and len(pending) < most:
+                pending.append(path)
+            else:
                 guarded(event, args)
                 noted(event, args)
-            else:
-                pending.append(path)
         elif event in EVENTS:
             guarded(event, args)
             noted(event, args)
