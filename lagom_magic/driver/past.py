@@ -5,7 +5,7 @@ Read once by the machine before its first command.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lagom_magic.driver.judge import steering_value
@@ -37,7 +37,6 @@ class PastTrial:
         ended: how that ended; None when it did not, or was stopped: it runs again.
         n_failures: attempts that were retried: failed ones, and lost ones after the first.
         n_losses: attempts that were lost with their worker and run again; a person's retry forgets them.
-        is_lost: the journal does not say how it began.
     """
 
     suggestion: Suggestion
@@ -45,7 +44,6 @@ class PastTrial:
     ended: TrialEnded | None = None
     n_failures: int = 0
     n_losses: int = 0
-    is_lost: bool = False
     #: The driver itself runs it again, for its attempt has failed: `TrialRequeued` is next.
     is_retried: bool = False
     #: The pruner has given it up: what it reported on its way to the end is not heard.
@@ -91,7 +89,8 @@ def replay(
         ConfigError: when the sampler cannot take up what was suggested then.
         StoreError: when the journal lacks trials that nobody can make up for.
     """
-    replayed = _Replay(sampler, pruner, fixed_hparams, metric)
+    starts = {fact.trial_id: fact for fact in reversed(facts) if isinstance(fact, TrialStarted)}
+    replayed = _Replay(sampler, pruner, fixed_hparams, metric, starts)
     for number, fact in enumerate(facts):
         following = facts[number + 1] if number + 1 < len(facts) else None
         match fact:
@@ -109,11 +108,20 @@ def replay(
 
 
 class _Replay:
-    def __init__(self, sampler: Sampler, pruner: Pruner, fixed_hparams: Collection[str], metric: str | None) -> None:
+    def __init__(
+        self,
+        sampler: Sampler,
+        pruner: Pruner,
+        fixed_hparams: Collection[str],
+        metric: str | None,
+        starts: Mapping[int, TrialStarted],
+    ) -> None:
         self._sampler = sampler
         self._pruner = pruner
         self._fixed_hparams = fixed_hparams
         self._named = metric
+        #: {trial_id: its first start of which the journal tells}
+        self._starts = starts
         #: (trial, attempt, path) of files that ended trials have announced and that have not arrived.
         self._due: set[tuple[int, int, str]] = set()
         self._past = Past(metric_name=metric)
@@ -125,18 +133,23 @@ class _Replay:
             return
         while len(trials) < fact.trial_id:
             self._make_up_for(len(trials))
-        suggestion = self._sampler.recall(fact.trial_id, self._suggested(fact.hparams), fact.budget)
-        trials[fact.trial_id] = PastTrial(suggestion, fact.attempt)
+        trials[fact.trial_id] = PastTrial(self._recalled(fact), fact.attempt)
+
+    def _recalled(self, fact: TrialStarted) -> Suggestion:
+        return self._sampler.recall(fact.trial_id, self._suggested(fact.hparams), fact.budget)
 
     def _make_up_for(self, trial_id: int) -> None:
-        """A trial whose beginning is on a line that cannot be read: it runs anew."""
+        """A trial whose beginning is on a line that cannot be read: it runs anew, unless a later line tells of it."""
+        if trial_id in self._starts:
+            self._past.trials[trial_id] = PastTrial(self._recalled(self._starts[trial_id]))
+            return
         answer = self._sampler.ask(trial_id)
         if not isinstance(answer, Suggestion):
             raise StoreError(
                 f"the journal lacks trial {trial_id}, and the sampler does not say what it was. The run cannot be "
                 "resumed; its other trials can be read as ever (%lagom show)."
             )
-        self._past.trials[trial_id] = PastTrial(answer, is_lost=True)
+        self._past.trials[trial_id] = PastTrial(answer)
 
     def _suggested(self, hparams: HParams) -> HParams:
         return {name: value for name, value in hparams.items() if name not in self._fixed_hparams}

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from lagom_magic.events.paths import safe_parts
+
 #: A hyperparameter's value: whatever JSON can hold.
 HParams = dict[str, Any]
 #: Metric name → number; nan and ±inf are written as "nan", "inf", "-inf" in JSON.
@@ -404,7 +406,9 @@ def from_record(record: Mapping[str, Any]) -> Fact:
                 values["metric"] = number_from_json(values["metric"])
             if values.get("error") is not None:
                 values["error"] = TrialError(**values["error"])
-        if cls is ModelExported:
+        if cls is FileStored:
+            safe_parts(values["path"])
+        elif cls is ModelExported:
             _check_export(values)
         elif cls is FilesUsed:
             _check_files_used(values)

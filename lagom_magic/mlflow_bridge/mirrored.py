@@ -267,7 +267,8 @@ class MirroredRun:
             trial.wants_log = False
 
     def _send_file(self, run: str, path: Path, name: str) -> None:
-        if path.is_file():  # else it was deleted meanwhile
+        # Else it was deleted meanwhile, or a link that somebody put there leads out of the run.
+        if path.is_file() and path.resolve().is_relative_to(self._layout.root.resolve()):
             self._try("a file", self.tracking.log_file, run, path, name)
 
     def _register(self, run: str, trial: str, export: _Export) -> bool:

@@ -1,6 +1,6 @@
 """Models that trials export, on their way into the registry: the driver's side of `model.export`.
 
-`Exports` follows the facts and says when a trial has ended and all files of an export are there; `register` then makes
+`Exports` follows the facts and says when a trial has ended and all files of an export are there; `Registrar` then makes
 the version, on the store's thread. Each attempt's exports count by themselves.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -137,53 +138,67 @@ class Exports:
         return f"Not in the model registry, because the trial did not end or files did not arrive: {named}{more}."
 
 
-def register(layout: RunLayout, export: Export) -> None:
-    """Make the version of an export.
-
-    Args:
-        layout: of its run.
-        export: whole.
-
-    Raises:
-        ConfigError: a worker sent a name that cannot be.
-        StoreError: when the registry cannot be written.
-        OSError: as the file system reports it, when a file is gone.
-    """
-    fact, home = export.fact, layout.root.parent.parent
-    run = {"id": layout.root.name, "experiment": layout.root.parent.name, "dir": str(layout.root)}
-    if export.is_past and _is_registered(home, run["id"], fact):
-        return
-    trial_dir = layout.trial_dir(fact.trial_id, fact.attempt)
-    inner = {file.path.removeprefix(fact.folder + "/"): file for file in export.files}
-
-    def place(folder: Path) -> Details:
-        for path, file in inner.items():
-            target = folder / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _link(trial_dir / file.path, target)
-        return Details(
-            metrics=fact.metrics or (export.ended.metrics if export.is_last else {}),
-            description=fact.description,
-            framework=fact.framework,
-            signature=fact.signature,
-            run=run,
-            trial_id=fact.trial_id,
-            attempt=fact.attempt,
-            state=export.ended.state.value,
-            folder=fact.folder,
-            inputs=_inputs(export.used),
-        )
-
-    add(home, fact.name, place, {path: file.sha256 for path, file in inner.items()})
+#: What is one export of a run: (trial_id, attempt, folder).
+_Key = tuple[int | None, int | None, str | None]
 
 
-def _is_registered(home: Path, run_id: str, fact: ModelExported) -> bool:
-    key = (run_id, fact.trial_id, fact.attempt, fact.folder)
-    return fact.name in names(home) and any(
-        key == (version.run["id"], version.trial_id, version.attempt, version.folder)
-        for version in versions(home, fact.name).versions
-        if version.run is not None
-    )
+class Registrar:
+    """Makes the versions of a run's exports."""
+
+    def __init__(self, layout: RunLayout) -> None:
+        self._layout = layout
+        self._home = layout.root.parent.parent
+        #: Model → this run's exports that the registry had when a past one was first asked for.
+        self._registered: dict[str, set[_Key]] = {}
+
+    def register(self, export: Export) -> None:
+        """Make the version of an export; a past one may have it already.
+
+        Args:
+            export: whole.
+
+        Raises:
+            ConfigError: a worker sent a name that cannot be.
+            StoreError: when the registry cannot be written.
+            OSError: as the file system reports it, when a file is gone.
+        """
+        fact, root = export.fact, self._layout.root
+        if export.is_past and self._is_registered(fact):
+            return
+        trial_dir = self._layout.trial_dir(fact.trial_id, fact.attempt)
+        inner = {file.path.removeprefix(fact.folder + "/"): file for file in export.files}
+
+        def place(folder: Path) -> Details:
+            for path, file in inner.items():
+                target = folder / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _link(trial_dir / file.path, target, trial_dir)
+            return Details(
+                metrics=fact.metrics or (export.ended.metrics if export.is_last else {}),
+                description=fact.description,
+                framework=fact.framework,
+                signature=fact.signature,
+                run={"id": root.name, "experiment": root.parent.name, "dir": str(root)},
+                trial_id=fact.trial_id,
+                attempt=fact.attempt,
+                state=export.ended.state.value,
+                folder=fact.folder,
+                inputs=_inputs(export.used),
+            )
+
+        add(self._home, fact.name, place, {path: file.sha256 for path, file in inner.items()})
+
+    def _is_registered(self, fact: ModelExported) -> bool:
+        if fact.name not in self._registered:
+            self._registered[fact.name] = set(self._exports_in_registry(fact.name))
+        return (fact.trial_id, fact.attempt, fact.folder) in self._registered[fact.name]
+
+    def _exports_in_registry(self, name: str) -> Iterator[_Key]:
+        if name not in names(self._home):
+            return
+        for version in versions(self._home, name).versions:
+            if version.run is not None and version.run["id"] == self._layout.root.name:
+                yield version.trial_id, version.attempt, version.folder
 
 
 def _inputs(used: FilesUsed | None) -> tuple[dict[str, object], ...]:
@@ -191,16 +206,19 @@ def _inputs(used: FilesUsed | None) -> tuple[dict[str, object], ...]:
     return () if used is None else used.reads
 
 
-def _link(path: Path, target: Path) -> None:
+def _link(path: Path, target: Path, trial_dir: Path) -> None:
     """The same file under another name where the file system can do that, else a copy.
 
     Raises:
-        StoreError: when it is no regular file any more.
+        StoreError: when it is no regular file any more, or lies elsewhere.
         OSError: as the file system reports it.
     """
-    if not stat.S_ISREG(path.lstat().st_mode):
-        raise StoreError(f"{path} is no regular file any more.")
+    is_within = path.resolve(strict=True).is_relative_to(trial_dir.resolve())
+    if not is_within or not stat.S_ISREG(path.lstat().st_mode):
+        raise StoreError(f"{path} is no regular file of the trial any more.")
     try:
         os.link(path, target)
+    except FileExistsError:  # nothing of anybody's is written over
+        raise
     except OSError:  # another file system, one without hard links, or too many of them
         shutil.copy2(path, target, follow_symlinks=False)

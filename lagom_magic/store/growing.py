@@ -13,8 +13,9 @@ from typing import Any
 
 from lagom_magic.errors import StoreError
 from lagom_magic.events.facts import FileStored
+from lagom_magic.events.paths import TENSORBOARD
 from lagom_magic.store.layout import RunLayout, write_all
-from lagom_magic.store.received import TENSORBOARD, Key, open_parent, safe_parts
+from lagom_magic.store.received import Key, open_parent, safe_parts
 
 #: Files of one worker that grow at a time: what a trial may announce, twice.
 _MAX_FILES = 20_000

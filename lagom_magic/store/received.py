@@ -11,14 +11,9 @@ from contextlib import suppress
 from typing import Any
 
 from lagom_magic.errors import StoreError
+from lagom_magic.events import paths
+from lagom_magic.events.paths import TENSORBOARD
 from lagom_magic.store.layout import RunLayout
-
-#: The run keeps a trial's files for TensorBoard beside those of the other trials: `tensorboard/0007/…`.
-TENSORBOARD = "tensorboard"
-#: First parts of a path; the other two are below the trial's own folder.
-ROOTS = ("artifacts", "files", "checkpoint", TENSORBOARD)
-#: Ends the names of the event files that the driver writes there itself; refused to workers.
-OWN_SUFFIX = ".lagom"
 
 #: (trial_id, attempt, path)
 Key = tuple[int, int, str]
@@ -41,23 +36,12 @@ def safe_parts(path: str) -> tuple[str, ...]:
     """The parts of a file's path.
 
     Raises:
-        StoreError: when it does not begin with one of `ROOTS`, or could lead elsewhere or collide with our own names.
+        StoreError: when it could lead elsewhere; see `events.paths`.
     """
-    parts = tuple(path.split("/"))
-    is_safe = (
-        len(parts) >= 2
-        and parts[0] in ROOTS
-        and all(part not in ("", ".", "..") and len(os.fsencode(part)) <= 240 for part in parts)
-        and len(parts) <= 64
-        and "\0" not in path
-        and "\\" not in path
-        and not (parts[0] == TENSORBOARD and parts[-1].lower().endswith(OWN_SUFFIX))
-    )
-    if not is_safe:
-        raise StoreError(
-            f"The path {path[:200]!r} is refused: a trial's file lies below {', '.join(ROOTS[:-1])} or {ROOTS[-1]}."
-        )
-    return parts
+    try:
+        return paths.safe_parts(path)
+    except ValueError as error:
+        raise StoreError(str(error)) from error
 
 
 def open_parent(layout: RunLayout, key: Key) -> tuple[int, str]:

@@ -28,7 +28,7 @@ from lagom_magic.events.facts import (
 )
 from lagom_magic.store.background import Background, Chore, Close, Output
 from lagom_magic.store.call import StoredCall, read_document, write_call
-from lagom_magic.store.exports import Export, Exports, register
+from lagom_magic.store.exports import Export, Exports, Registrar
 from lagom_magic.store.files import FileReceiver
 from lagom_magic.store.journal import JournalReader, JournalWriter
 from lagom_magic.store.layout import RunLayout, create_run_dir, write_unless_kept
@@ -138,6 +138,7 @@ class RunStore:
         self.requests = self._open_requests()
         self._facts: list[tuple[Fact, float]] = []
         self._exports = Exports()
+        self._registrar = Registrar(layout)
         for fact in self.past:
             self._register(self._exports.add(fact, is_past=True))
         self._provenance: threading.Thread | None = None
@@ -213,7 +214,7 @@ class RunStore:
 
     def _register(self, exports: list[Export]) -> None:
         for export in exports:
-            make = partial(register, self.layout, export)
+            make = partial(self._registrar.register, export)
             self._background.put(Chore(f"{export.fact.name} is not in the model registry", make))
 
     def _append(self, fact: Fact, time: float) -> None:

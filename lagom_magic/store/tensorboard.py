@@ -25,10 +25,10 @@ from lagom_magic.events.facts import (
     TrialStarted,
     TrialState,
 )
+from lagom_magic.events.paths import OWN_SUFFIX
 from lagom_magic.events.views import RunView
 from lagom_magic.store.event_records import RecordEncoder
 from lagom_magic.store.layout import RunLayout, write_all, write_whole
-from lagom_magic.store.received import OWN_SUFFIX
 
 
 @dataclass(slots=True)

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 from lagom_magic.events.facts import Fact, TrialEnded, TrialStarted
 from lagom_magic.events.fold import fold
+from lagom_magic.events.paths import OWN_SUFFIX
 from lagom_magic.events.views import RunView, TrialView
 from lagom_magic.store.event_records import SESSION_END
 from lagom_magic.store.journal import JournalLine
 from lagom_magic.store.layout import RunLayout
-from lagom_magic.store.received import OWN_SUFFIX
 
 #: The end of an event file in which a session's last record lies; it has about 130 bytes.
 _TAIL_BYTES = 512

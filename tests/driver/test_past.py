@@ -151,6 +151,21 @@ def test_a_trial_whose_beginning_cannot_be_read_runs_anew() -> None:
     assert past.n_missing == 1
 
 
+def test_a_made_up_trial_that_ran_later_is_told_with_what_it_ran_with() -> None:
+    class Learning(Asked):
+        """Does not suggest the same twice, as one that has no seed."""
+
+        def recall(self, trial_id: int, hparams: HParams, budget: int | None) -> Suggestion:
+            return Suggestion(hparams, budget)
+
+    resumed = [TrialRequeued(0, 2, RESUMED), began(0, 2, hparams={"x": 7}), ended(0, attempt=2)]
+    sampler = Learning()
+    past = replay([began(1), ended(1), *resumed], sampler, Heard(), ["epochs"])
+    assert past.trials[0].suggestion == Suggestion({"x": 7})
+    assert sampler.told == [(1, "COMPLETE", 1.0), (0, "COMPLETE", 0.0)]
+    assert past.n_missing == 0
+
+
 def test_a_gap_that_the_sampler_cannot_fill_is_told() -> None:
     with pytest.raises(StoreError, match=r"the journal lacks trial 0.* cannot be resumed"):
         replayed(began(1, hparams={"x": 1}), size=0)

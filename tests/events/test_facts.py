@@ -38,6 +38,7 @@ metrics = st.dictionaries(text, numbers, max_size=3)
 plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | text
 hparams = st.dictionaries(text, plain | st.lists(plain, max_size=2), max_size=3)
 texts = st.lists(text, max_size=2).map(tuple)
+paths = st.from_regex(r"(artifacts|files|checkpoint)(/[a-zé][a-z é.]{0,9}){1,3}", fullmatch=True)
 facts = st.one_of(
     st.builds(
         RunStarted,
@@ -72,7 +73,7 @@ facts = st.one_of(
         st.dictionaries(text, text, max_size=2),
     ),
     st.builds(TrialRequeued, ids, ids, text),
-    st.builds(FileStored, ids, ids, text, ids, text),
+    st.builds(FileStored, ids, ids, paths, ids, text),
     st.builds(Noticed, text),
     st.builds(RunEnded, st.sampled_from(RunState), text),
 )
@@ -146,3 +147,14 @@ def test_files_that_a_worker_makes_up_are_refused(reads: object) -> None:
     assert from_record(right) == FilesUsed(0, 1, 1, ({"path": "/data.csv"},))
     with pytest.raises(ValueError, match="malformed files_used event"):
         from_record(right | {"reads": reads})
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["artifacts/../../x", "/etc/passwd", "artifacts", "notes.json", "artifacts//x", "files/a\0b", "", 5, ["files/x"]],
+)
+def test_a_stored_file_that_would_lie_elsewhere_is_no_fact(path: object) -> None:
+    right = to_record(FileStored(0, 1, "artifacts/plot.png", 3, "abc"))
+    assert from_record(right) == FileStored(0, 1, "artifacts/plot.png", 3, "abc")
+    with pytest.raises(ValueError, match=r"is refused|malformed file_stored"):
+        from_record(right | {"path": path})

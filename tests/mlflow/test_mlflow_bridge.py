@@ -21,6 +21,7 @@ from lagom_magic import Float, OptimizationConfig, Run
 from lagom_magic.cluster.process import ProcessLauncher
 from lagom_magic.errors import ConfigError, StoreError
 from lagom_magic.events.facts import (
+    FileStored,
     MetricReported,
     RunEnded,
     RunState,
@@ -335,6 +336,24 @@ def test_what_the_server_refuses_keeps_nothing_else_back(server: MlflowServer, c
 
 
 # models
+
+
+def test_a_link_that_leads_out_of_the_run_is_not_sent(server: MlflowServer, client: Any, tmp_path: Path) -> None:
+    private = tmp_path / "id_rsa"
+    private.write_text("secret")
+    files = [FileStored(0, 1, f"artifacts/{name}", 6, "0" * 64) for name in ("a.txt", "b.txt")]
+    started, done = complete_trial(0, 0.5)
+    facts = [*begun(experiment="linked"), started, *files, done, RunEnded(RunState.COMPLETE)]
+    run_dir = run_on_disk(tmp_path, "linked", facts)
+    folder = run_dir / "trials" / "0000" / "artifacts"
+    folder.mkdir(parents=True)
+    (folder / "a.txt").write_text("inside")
+    (folder / "b.txt").symlink_to(private)
+    send_stored(run_dir, SecretUrl(server.uri))
+    _, children = mirrored(client, Run(run_dir))
+    sent = artifacts(server, children["0000"])
+    assert sent["artifacts/a.txt"] == b"inside"
+    assert "artifacts/b.txt" not in sent
 
 
 def exporting(x: Float(0, 1) = 0.5):

@@ -174,3 +174,44 @@ def test_a_resumed_run_makes_the_versions_that_its_driver_died_before_and_no_sec
     n_facts = len(JournalReader(store.layout.root).read_new())
     RunStore.resume(store.layout.root, {}, "", n_facts, lambda text: None).close()
     assert [(one.name, one.version) for one in registry.versions(tmp_path).versions] == [("digits", 1), ("other", 1)]
+
+
+def test_the_journal_of_somebody_elses_run_writes_over_no_file_when_it_is_resumed(tmp_path: Path) -> None:
+    mine = tmp_path / "digits" / "mine" / "call.pkl"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with store_in(tmp_path) as store:
+        start(store, exported(), ended())
+    root = store.layout.root
+    hostile = root / "trials" / "mine" / "call.pkl"
+    hostile.parent.mkdir(parents=True)
+    hostile.write_text("hostile")
+    (root / "trials" / "0000" / FOLDER).mkdir(parents=True)
+    lines = [json.loads(line) for line in (root / "events.jsonl").read_text().splitlines()]
+    stored = {"type": "file_stored", "trial_id": 0, "attempt": 1, "size_bytes": 7, "sha256": "0" * 64}
+    climbing = {"path": f"{FOLDER}/../../../../mine/call.pkl", "seq": lines[-1]["seq"] + 1, "time": lines[-1]["time"]}
+    with (root / "events.jsonl").open("a") as journal:
+        journal.write(json.dumps(stored | climbing) + "\n")
+    n_facts = len(JournalReader(root).read_new())
+    RunStore.resume(root, {}, "", n_facts, lambda text: None).close()
+    assert mine.read_text() == "mine"
+    assert registry.versions(tmp_path).versions == ()
+
+
+def test_a_link_that_leads_out_of_a_trial_brings_nothing_into_the_registry(tmp_path: Path) -> None:
+    private = tmp_path / "private"
+    private.mkdir()
+    (private / "a").write_text("secret")
+    with store_in(tmp_path) as store:
+        start(store, exported())
+        send(store, f"{FOLDER}/a")
+    folder = store.layout.root / "trials" / "0000" / FOLDER
+    shutil.rmtree(folder)
+    folder.symlink_to(private)
+    told: list[str] = []
+    n_facts = len(JournalReader(store.layout.root).read_new())
+    resumed = RunStore.resume(store.layout.root, {}, "", n_facts, told.append)
+    record(resumed, [ended()])
+    resumed.close()
+    assert "is no regular file of the trial any more" in told[0]
+    assert registry.versions(tmp_path).versions == ()
