@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from lagom_magic.store.layout import RunLayout, default_home
 if TYPE_CHECKING:
     from lagom_magic.cluster.kit import WorkerKit
 
+logger = logging.getLogger("lagom_magic.calling")
+
 #: Imported once, not by each trial of an ablation: 20 ms.
 _ABLATION_OF_A_TRIAL = "lagom_magic.worker.ablation.ablation"
 
@@ -32,6 +35,7 @@ class Call(Protocol):
         source: its text.
         space: what is searched.
         fixed_hparams: hyperparameter → value, the same for every trial.
+        defaults: argument → the default of its own that every trial has there.
         components: labels of what an ablation leaves out; None = this is no ablation.
         takes_budget: the function names `budget`.
         kit: what workers get; there after `pack`.
@@ -43,6 +47,7 @@ class Call(Protocol):
     source: str
     space: Searchspace
     fixed_hparams: dict[str, Any]
+    defaults: dict[str, Any]
     components: tuple[str, ...] | None
     takes_budget: bool
     kit: WorkerKit
@@ -100,7 +105,7 @@ class FunctionCall:
         self._is_local = is_local
         self._train_fn = train_fn
         plan = self._plan = plan_function(train_fn, config)
-        self.space, self.fixed_hparams = plan.space, plan.fixed_hparams
+        self.space, self.fixed_hparams, self.defaults = plan.space, plan.fixed_hparams, plan.defaults
         self.components = None if plan.ablation is None else tuple(plan.ablation.components)
         self.takes_budget = "budget" in plan.wants
         self.notes = doubts_of_defaults(plan)
@@ -205,9 +210,10 @@ class KeptCall:
         self._notebook_dir = notebook_dir
         self._is_local = is_local
         self.name = str(document.get("train_fn", "function"))
-        self.source = layout.source.read_text(errors="replace")
+        self.source = _text_of(layout.newest_source) or f"# the source of {self.name} is not known\n"
         self.space = space_from_json(document.get("searchspace") or {})
         self.fixed_hparams = self._kept.fixed_hparams
+        self.defaults = document.get("defaults") or {}
         self.components = None if self._kept.components is None else tuple(self._kept.components)
         self.takes_budget = self._kept.takes_budget
         self.notes: tuple[str, ...] = ()
@@ -239,6 +245,15 @@ class KeptCall:
 
     def close(self) -> None:
         """Nothing was made."""
+
+
+def _text_of(path: Path) -> str:
+    """A source for people to read; '' where it cannot be, for what is called does not need it."""
+    try:
+        return path.read_text(errors="replace")
+    except OSError as error:
+        logger.warning("%s cannot be read: %s", path, error.strerror)
+        return ""
 
 
 def kept(call: Call) -> StoredCall:

@@ -9,6 +9,7 @@ import logging
 import os
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -205,49 +206,59 @@ class Launching:
             StoreError: when its folder cannot be written, or the run that it goes on with has come to life.
         """
         notices = _Notices(self._call.notes + self._notes)
-        store = self._store(notices)
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._call.close)
+            not_begun = {"state": RunState.FAILED if self._continued is None else self._continued.state}
+            store = self._store(notices)
+            undo.callback(store.close, not_begun)
+            self._keep_in(store)
             if self._checkpoint is not None and self._resumed is not None:
                 notices(_resuming(self._resumed))
             driver = self._driver(store)
+            undo.callback(driver.discard)
             run = Run(store.layout.root, driver)
             display = display_of(run, self._publisher, shows_past_lines=self._continued is None)
             if display is not None:
+                undo.callback(display.close)
                 display.start()
-        except BaseException:
-            store.close({"state": RunState.FAILED if self._continued is None else self._continued.state})
-            self._call.close()
-            raise
-        mirrors = self._mirror_plan.of_run(store.layout, notices)
-        followers = [follower.wake for follower in (display, mirrors) if follower]
-        if followers:
-            store.on_written = driver.on_progress = together(*followers)
-        log = _DriverLog(store.layout.root)
-        call = self._call
-        driver.on_end = lambda: _finish(display, log, call, mirrors, driver)
-        mirrors.start()
-        driver.start()
-        notices.go_to(driver.notice)
+            mirrors = self._mirror_plan.of_run(store.layout, notices)
+            followers = [follower.wake for follower in (display, mirrors) if follower]
+            if followers:
+                store.on_written = driver.on_progress = together(*followers)
+            log = _DriverLog(store.layout.root)
+            undo.callback(log.close)
+            call = self._call
+            driver.on_end = lambda: _finish(display, log, call, mirrors, driver)
+            mirrors.start()
+            undo.callback(mirrors.close, is_stopped=True)
+            notices.go_to(driver.notice)
+            driver.start()
+            undo.pop_all()
         return run
 
     def _store(self, notices: Callable[[str], None]) -> RunStore:
-        if self._continued is not None:
-            return self._store_to_go_on_in(self._continued, notices)
-        store = RunStore.create(default_home(), self._experiment_name(), self._document(), self._call.source, notices)
-        if self._call.can_be_kept:
-            store.keep_call(kept(self._call))
-        store.keep_provenance(self._notebook_dir, self._surroundings)
-        return store
-
-    def _store_to_go_on_in(self, run: Run, notices: Callable[[str], None]) -> RunStore:
-        """The run's own, with what it goes on with: its options, and the function where that is another one."""
-        is_kept = isinstance(self._call, KeptCall)
+        """A new run's, or that of the run that this one goes on in, with the options that it has now."""
+        if self._continued is None:
+            return RunStore.create(
+                default_home(), self._experiment_name(), self._document(), self._call.source, notices
+            )
         changed: dict[str, Any] = {"config": self._config_document(), "isolate": self._isolates}
-        changed |= {} if is_kept else {"components": self._call.document()}
-        store = RunStore.resume(run.dir, changed, self._call.source, self._n_past, notices)
-        if not is_kept:
+        if self._goes_on_as_kept:
+            return RunStore.resume(self._continued.dir, changed, None, self._n_past, notices)
+        changed |= {"components": self._call.document(), "defaults": self._call.defaults}
+        return RunStore.resume(self._continued.dir, changed, self._call.source, self._n_past, notices)
+
+    def _keep_in(self, store: RunStore) -> None:
+        """Write what the run calls, where its folder has not got it, and of a new run where it comes from."""
+        if self._call.can_be_kept and not self._goes_on_as_kept:
             store.keep_call(kept(self._call))
-        return store
+        if self._continued is None:
+            store.keep_provenance(self._notebook_dir, self._surroundings)
+
+    @property
+    def _goes_on_as_kept(self) -> bool:
+        """Whether the run's own folder holds what it calls."""
+        return self._continued is not None and isinstance(self._call, KeptCall)
 
     def _surroundings(self) -> dict[str, Any]:
         """What provenance.json says of Spark and the data; called on a thread of the store's."""
@@ -361,6 +372,7 @@ class Launching:
             "config": self._config_document(),
             "searchspace": space_to_json(self._call.space),
             "fixed_hparams": self._call.fixed_hparams,
+            "defaults": self._call.defaults,
             "components": self._call.document(),
             "isolate": self._isolates,
             "repeats": self._repeated.document() if self._repeated is not None and self._checkpoint is None else None,

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from lagom_magic.errors import ConfigError, StoreError
 from lagom_magic.events.facts import HParams, Metrics, RunState, TrialError, TrialState
 from lagom_magic.events.fold import RunView, TrialView, fold
+from lagom_magic.store.index import find_run
 from lagom_magic.store.journal import JournalReader, interrupt, is_being_written, wait_for_driver
-from lagom_magic.store.layout import RunLayout
+from lagom_magic.store.layout import RunLayout, default_home
 from lagom_magic.store.requests import BY_USER, Request, send_request
 from lagom_magic.store.summary import RESULT_KEYS, result_of
 from lagom_magic.store.tags import note_of, tags_of
@@ -146,12 +147,14 @@ class Run(Mapping[str, Any]):
         """A view of a run's folder.
 
         Args:
-            run_dir: the folder.
+            run_dir: the folder, or a text that `%lagom show` takes: the id, its last four letters …
             live: its driver when it lives in this process.
 
         Raises:
-            StoreError: when the folder holds no run.
+            StoreError: when the folder holds no run, or there is no such run.
         """
+        if isinstance(run_dir, str) and not os.path.exists(run_dir):
+            run_dir = find_run(default_home(), run_dir)
         self._layout = RunLayout(Path(run_dir).absolute())
         if not self._layout.run_json.is_file() and not self._layout.journal.is_file():
             raise StoreError(f"{self._layout.root} holds no run: it has neither run.json nor events.jsonl.")
@@ -259,20 +262,25 @@ class Run(Mapping[str, Any]):
     def load_model(self, model: Any = None) -> Any:
         """The model at `model_path`.
 
+        A scikit-learn model is a pickle, which can run code when it is loaded. Of a run that may be somebody else's it
+        is refused: where its file belongs to another user, and where files of the run were fetched from the place that
+        LAGOM_HOME names by a URL. PyTorch's weights and Keras' models are loaded from any run.
+
         Args:
             model: of PyTorch, a class, a factory, or an object that takes the weights in; None gives the weights
                 alone, as a state dict on the CPU. Keras' models and scikit-learn's need none.
 
         Raises:
-            StoreError: when the run has no model.
+            StoreError: when the run has no model, or one that is refused; says how to load it if you trust it.
             ConfigError: when its framework is not installed here.
         """
         path = self.model_path
         if path is None:
             raise StoreError(f"run {self.id} has no model: {self._why_no_model()}.")
-        from lagom_magic.trained import load_model
+        from lagom_magic.store.run_copy import was_fetched
+        from lagom_magic.trained import load_model_of_run
 
-        return load_model(path, model)
+        return load_model_of_run(path, model, was_fetched(self.dir))
 
     def _why_no_model(self) -> str:
         view = self.view

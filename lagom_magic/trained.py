@@ -1,14 +1,15 @@
-"""Reads the files that trained models are saved as; used by `Run.load_model`."""
+"""Reads the files that trained models are saved as; used by `Run.load_model` and `model.load`."""
 
 from __future__ import annotations
 
 import inspect
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lagom_magic.errors import ConfigError
+from lagom_magic.errors import ConfigError, StoreError
 
 #: Of PyTorch's list of what does not fit.
 _MOST_LINES = 5
@@ -19,17 +20,40 @@ def load_model(path: Path, model: Any = None) -> Any:
 
     Args:
         path: `.pt` (a state dict), `.keras`, `.ubj` (XGBoost), `.lgb` (LightGBM) or `.pkl` (scikit-learn: a pickle of
-            your own trial).
+            somebody whom you trust).
         model: for `.pt`, what takes the weights: a class, a factory or a module; None = the state dict is returned.
 
     Raises:
         ConfigError: when its framework is not installed here, `model` is given where none is needed, or the weights do
             not fit it.
     """
+    return _loaded(path, model, _LOADERS[path.suffix])
+
+
+def load_model_of_run(path: Path, model: Any, is_fetched: bool) -> Any:
+    """`load_model`, but no pickle that somebody else may have made: it would run their code.
+
+    Args:
+        path: as there.
+        model: as there.
+        is_fetched: files of the run may have come from where others write.
+
+    Raises:
+        StoreError: for a `.pkl` that is fetched, or belongs to another user.
+        ConfigError: as there.
+    """
+    if path.suffix != ".pkl":
+        return load_model(path, model)
+    if is_fetched:
+        raise _foreign(path, "was fetched from where others can write, too")
+    return _loaded(path, model, _load_own_pickle)
+
+
+def _loaded(path: Path, model: Any, load: Callable[[Path, Any], Any]) -> Any:
     if model is not None and path.suffix != ".pt":
         raise ConfigError(f"{path.name} holds a whole model: leave model= out.")
     try:
-        return _LOADERS[path.suffix](path, model)
+        return load(path, model)
     except ModuleNotFoundError as error:
         raise ConfigError(f"{path.name} needs {error.name}, which is missing: pip install {error.name}") from error
 
@@ -101,6 +125,21 @@ def _load_lightgbm(path: Path, _: Any) -> Any:
 def _load_pickle(path: Path, _: Any) -> Any:
     with open(path, "rb") as file:
         return pickle.load(file)
+
+
+def _load_own_pickle(path: Path, _: Any) -> Any:
+    with open(path, "rb") as file:  # looked at when it is open: nobody can put another one in its place
+        owner = os.fstat(file.fileno()).st_uid
+        if owner != os.geteuid():
+            raise _foreign(path, f"belongs to user {owner}")
+        return pickle.load(file)
+
+
+def _foreign(path: Path, why: str) -> StoreError:
+    return StoreError(
+        f"{path} {why}, and a pickle of somebody else would run their code as you. If you trust whoever made it: "
+        f"pickle.loads(pathlib.Path({str(path)!r}).read_bytes())."
+    )
 
 
 _LOADERS: dict[str, Callable[[Path, Any], Any]] = {

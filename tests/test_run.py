@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import io
 import math
+import os
+import pickle
 import shutil
 import sys
 import threading
 from dataclasses import FrozenInstanceError
 from pathlib import Path
+from typing import Any
 
 import pytest
 from golden import JOURNALS
@@ -23,6 +27,8 @@ from lagom_magic.events.facts import (
     TrialState,
 )
 from lagom_magic.run import Run
+from lagom_magic.store.layout import default_home
+from lagom_magic.store.mirror import fetch, mark_changed, refresh_home
 from lagom_magic.store.requests import Request
 
 
@@ -338,6 +344,94 @@ def test_a_run_that_failed_has_no_model_for_that_reason(tmp_path: Path) -> None:
 def test_a_run_that_is_complete_without_a_model_says_how_to_keep_one(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="has no model: let the training function return it, such as"):
         Run(run_on_disk(tmp_path, facts=whole_run())).load_model()
+
+
+class Planted:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (self.path,))
+
+
+def with_model(home: Path, name: str, data: bytes) -> Path:
+    """The folder of a run whose best trial returned this model."""
+    run_dir = run_on_disk(home, facts=whole_run())
+    folder = run_dir / "trials/0001/artifacts"
+    folder.mkdir(parents=True)
+    (folder / name).write_bytes(data)
+    return run_dir
+
+
+def fetched_from_another_machine(run_dir: Path) -> Run:
+    """The run in the working copy of a machine that did not make it."""
+    assert refresh_home() == ""
+    copy = default_home() / run_dir.parent.name / run_dir.name
+    fetch(copy)
+    return Run(copy)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that LAGOM_HOME names by a URL."""
+    monkeypatch.setenv("LAGOM_HOME", f"file://{tmp_path}/there")
+    monkeypatch.setenv("LAGOM_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "there"
+
+
+def test_the_pickled_model_of_an_own_run_is_loaded(tmp_path: Path) -> None:
+    assert Run(with_model(tmp_path, "model.pkl", pickle.dumps([1, 2]))).load_model() == [1, 2]
+
+
+def test_a_pickled_model_from_another_machine_is_refused_however_it_is_reached(place: Path, tmp_path: Path) -> None:
+    data = pickle.dumps(Planted(tmp_path / "ran"))
+    run = fetched_from_another_machine(with_model(place, "model.pkl", data))
+    assert run.model_path is not None
+    link = tmp_path / "link"
+    link.symlink_to(run.dir)
+    for reached in (run, Run(Path(os.path.relpath(run.dir))), Run(link)):
+        with pytest.raises(StoreError, match="a pickle of somebody else would run their code as you") as caught:
+            reached.load_model()
+        assert str(reached.model_path) in str(caught.value)
+    assert not (tmp_path / "ran").exists()
+    assert run.model_path.read_bytes() == data
+
+
+def test_a_pickled_model_that_the_working_copy_had_lost_is_refused_too(place: Path, tmp_path: Path) -> None:
+    run_dir = with_model(default_home(), "model.pkl", pickle.dumps([1, 2]))
+    mark_changed(run_dir)
+    assert refresh_home() == ""
+    assert Run(run_dir).load_model() == [1, 2]
+    (run_dir / "trials/0001/artifacts/model.pkl").unlink()
+    path = place / run_dir.parent.name / run_dir.name / "trials/0001/artifacts/model.pkl"
+    path.write_bytes(pickle.dumps(Planted(tmp_path / "ran")))
+    fetch(run_dir)
+    with pytest.raises(StoreError, match="fetched"):
+        Run(run_dir).load_model()
+    assert not (tmp_path / "ran").exists()
+
+
+def test_weights_without_code_are_loaded_from_wherever_they_came(place: Path) -> None:
+    import torch
+
+    data = io.BytesIO()
+    torch.save({"weight": torch.ones(2)}, data)
+    run = fetched_from_another_machine(with_model(place, "model.pt", data.getvalue()))
+    assert list(run.load_model()) == ["weight"]
+
+
+def test_a_pickled_model_that_belongs_to_another_user_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(with_model(tmp_path, "model.pkl", pickle.dumps(Planted(tmp_path / "ran"))))
+    user = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: user + 1)
+    with pytest.raises(StoreError, match=f"belongs to user {user}.* If you trust .*: pickle.loads") as caught:
+        run.load_model()
+    assert str(run.model_path) in str(caught.value)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_the_warnings_of_a_trial_are_there(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from lagom_magic.events.facts import TrialState
 from lagom_magic.experiment import launch
 from lagom_magic.spec.config import BaseConfig
 from lagom_magic.spec.space import Int
+from lagom_magic.store.search import search
 
 ROWS = 120
 
@@ -105,7 +106,7 @@ def test_a_single_call_is_tracked_whole(data: Path) -> None:
 
 
 def test_a_search_over_two_of_its_arguments_is_tracked_whole(data: Path) -> None:
-    search = run(
+    searched = run(
         OptimizationConfig(
             num_trials=3,
             workers=2,
@@ -115,12 +116,29 @@ def test_a_search_over_two_of_its_arguments_is_tracked_whole(data: Path) -> None
             hparams={"data_path": str(data), "estimators": 5},
         )
     )
-    for trial in search.trials:
-        assert_trial_is_whole(search, trial.id, data)
+    for trial in searched.trials:
+        assert_trial_is_whole(searched, trial.id, data)
     best = model.get_best_model("trees", "accuracy", Metric.MAX)
-    assert search.best is not None
-    assert best["metrics"]["accuracy"] == search.best.metric
+    assert searched.best is not None
+    assert best["metrics"]["accuracy"] == searched.best.metric
     assert best["version"] in (1, 2, 3)
+
+
+def test_what_an_argument_had_as_its_own_default_is_kept_and_found(data: Path) -> None:
+    def fit(data_path, depth=3, rate=0.5, kinds=("a", "b"), fallback=print, seed=None):  # type: ignore[no-untyped-def]
+        return depth * rate
+
+    config = BaseConfig(hparams={"data_path": str(data), "rate": 0.25})
+    once = launch(fit, config, ui="none", make_launcher=lambda kit, _, n: ProcessLauncher(kit, n))
+    assert once.config["defaults"] == {
+        "depth": 3,
+        "kinds": ["a", "b"],
+        "fallback": "<built-in function print>",
+    }
+    home = once.dir.parent.parent
+    assert [found.summary.run_id for found in search(home, "depth=3 rate=0.25").found] == [once.id]
+    assert search(home, "rate=0.5").found == []
+    assert [found.summary.run_id for found in search(home, "fallback").found] == [once.id]
 
 
 def test_a_models_lineage_leads_to_its_trial_and_to_the_data_and_back(

@@ -84,6 +84,10 @@ class Display:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    def leave(self) -> None:
+        """Stop watching a run that goes on."""
+        self.close()
+
     def __enter__(self) -> Display:
         self.start()
         return self

@@ -81,6 +81,10 @@ class LiveView:
         """Show how the run ended; what the page asks from now on is answered from the folder."""
         self._guarded(self._shown.close)
 
+    def leave(self) -> None:
+        """Stop watching a run that goes on; the page goes on talking with this kernel."""
+        self._guarded(self._shown.leave)
+
     def _guarded(self, step: Callable[[], object]) -> None:
         """The run's outer edge: a display that fails must not end the run, nor go unseen."""
         try:
@@ -107,6 +111,9 @@ class _WidgetFace:
 
     def close(self) -> None:
         self.conversation.end_of_driver()
+        self.leave()
+
+    def leave(self) -> None:
         self.conversation.follower.reading.refresh()
         self._page.tell_state()
         self._publisher.show(self._bundle(), is_final=True)

@@ -11,6 +11,7 @@ from lagom_magic.errors import StoreError
 from lagom_magic.events.fold import RunView, TrialView
 from lagom_magic.store.journal import read_view
 from lagom_magic.store.layout import RunLayout, read_file
+from lagom_magic.store.lineage import Trace, trace_of
 from lagom_magic.store.tags import note_of, tags_of
 
 #: Of a text that is read.
@@ -25,10 +26,11 @@ class StoredRun:
         dir: the folder.
         view: the fold of its journal.
         document: content of run.json.
-        source: of source.py.
+        source: of the function that it called last.
         environment: of environment.txt.
         tags: as they are now.
         note: as it is now.
+        trace: where it came from, and the files that the main trial opened; without one, that all trials opened.
         missing: what cannot be read, one line each.
     """
 
@@ -39,13 +41,13 @@ class StoredRun:
     environment: str
     tags: tuple[str, ...]
     note: str
+    trace: Trace
     missing: tuple[str, ...]
 
     @property
     def main_trial(self) -> TrialView | None:
         """The best trial, or the only one."""
-        trials = self.view.trials
-        return self.view.best or (next(iter(trials.values())) if len(trials) == 1 else None)
+        return _main_trial(self.view)
 
     @property
     def packages(self) -> dict[str, str]:
@@ -75,10 +77,11 @@ def read_stored(run_dir: Path) -> StoredRun:
         run_dir,
         view,
         _document(layout.run_json, missing),
-        read_text(layout.source, missing),
+        read_text(layout.newest_source, missing),
         read_text(layout.environment, missing),
         tags_of(run_dir),
         note_of(run_dir),
+        _trace(run_dir, _main_trial(view)),
         tuple(missing),
     )
 
@@ -92,6 +95,14 @@ def read_text(path: Path, missing: list[str]) -> str:
     except OSError as error:
         missing.append(f"{path.name} cannot be read: {error.strerror}")
         return ""
+
+
+def _main_trial(view: RunView) -> TrialView | None:
+    return view.best or (next(iter(view.trials.values())) if len(view.trials) == 1 else None)
+
+
+def _trace(run_dir: Path, trial: TrialView | None) -> Trace:
+    return trace_of(run_dir) if trial is None else trace_of(run_dir, trial.id, trial.attempt)
 
 
 def _document(path: Path, missing: list[str]) -> dict[str, Any]:

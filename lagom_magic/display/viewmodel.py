@@ -75,6 +75,7 @@ def trial_row(trial: TrialView) -> dict[str, Any]:
             "budget": trial.budget,
             "started_at": _milliseconds(trial.started_at),
             "ended_at": _milliseconds(trial.ended_at),
+            "paused_s": _milliseconds(trial.paused_s or None),
             "duration_s": _milliseconds(trial.duration_s or None),
             "step": trial.last_step,
             "value": None if trial.value is None else number_to_json(trial.value),

@@ -123,6 +123,11 @@ class Driver:
         """Begins the run and returns at once."""
         self._thread.start()
 
+    def discard(self) -> None:
+        """Gives back what a run takes that is not begun after all; does nothing for one that is."""
+        if self._thread.ident is None:
+            self._loop.close()
+
     @property
     def is_alive(self) -> bool:
         return not self._finished.wait(0)

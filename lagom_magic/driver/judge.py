@@ -85,7 +85,7 @@ def judge(
             "it returned no number. Return the one that counts, or name one that was logged, with --maximize or "
             f"--minimize: {', '.join(list(last_report)[:_MAX_NAMES])}."
         )
-        return _failed(ended, "NO_METRIC", message)
+        return _failed(ended, "NO_METRIC", message, stops_run=not was_seen)
     if is_automatic and metric is not None and not ended.metrics and validated(metric) in last_report:
         message = (
             f"{metric!r} was logged on the training data, and {validated(metric)!r} beside it. Name that one, or "

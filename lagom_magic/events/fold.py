@@ -82,7 +82,10 @@ def _run_started(view: RunView, fact: RunStarted, time: float) -> None:
     if view.started_at is None:
         view.started_at = time
     else:  # it is resumed: the pause does not count
-        view.started_at += max(0.0, time - (view.ended_at or view.updated_at or time))
+        paused_s = max(0.0, time - (view.ended_at or view.updated_at or time))
+        view.started_at += paused_s
+        for trial in view.trials.values():
+            trial.paused_s += paused_s
         for worker in view.workers.values():
             worker.is_alive, worker.trial_id = False, None
     view.state, view.state_reason, view.ended_at = RunState.STARTING, "", None
@@ -121,6 +124,7 @@ def _trial_started(view: RunView, fact: TrialStarted, time: float) -> None:
     _change_state(view, trial, TrialState.RUNNING)
     trial.attempt, trial.hparams, trial.budget = fact.attempt, fact.hparams, fact.budget
     trial.worker_id, trial.world_size, trial.started_at = fact.worker_id, fact.world_size, time
+    trial.paused_s = 0.0
     view.state = RunState.RUNNING
     view.hparam_names.update(dict.fromkeys(fact.hparams))
     if (worker := view.workers.get(fact.worker_id)) is not None:

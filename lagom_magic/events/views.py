@@ -73,6 +73,8 @@ class TrialView:
     #: Seconds since the epoch.
     started_at: float | None = None
     ended_at: float | None = None
+    #: Seconds for which the run lay still since this trial's end, before it was resumed.
+    paused_s: float = 0.0
     #: The training function's seconds as the worker measured them; 0 until the end.
     duration_s: float = 0.0
     #: Reports of this attempt, and the step of its last one.

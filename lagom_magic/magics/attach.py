@@ -27,7 +27,10 @@ def attach(run: Run, ui: str) -> str:
     try:
         run.wait()
     except KeyboardInterrupt:
+        display.leave()
         return f"not watching any more; run {run.id} goes on. Stop it with: %lagom stop {run.id}"
-    finally:
+    except BaseException:
         display.close()
+        raise
+    display.close()
     return ""

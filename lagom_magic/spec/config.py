@@ -19,6 +19,8 @@ SAMPLERS = ("random", "grid", "tpe", "gp", "cmaes", "qmc")
 PRUNERS = ("median", "none", "asha", "hyperband")
 #: Maggy's names; its "asha" was an optimizer, which is random search under the ASHA pruner.
 SAMPLER_ALIASES = {"randomsearch": "random", "gridsearch": "grid", "asha": "random"}
+#: Options that may name places; nobody reads them back from a document.
+_MAY_BE_URLS = ("model", "module", "dataset", "train_set", "test_set", "process_data", "mlflow")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,9 +147,9 @@ class BaseConfig:
         return checks.seconds("trial_timeout", self.trial_timeout) if self.trial_timeout is not None else None
 
     def document(self) -> dict[str, Any]:
-        """The config as JSON holds it; objects by their name."""
+        """The config as JSON holds it; objects by their name, URLs without their credentials."""
         values = {option.name: _as_text(getattr(self, option.name)) for option in fields(self)}
-        return values | {"mlflow": self.mlflow and without_secrets(self.mlflow)}
+        return values | {name: _shown(values[name]) for name in _MAY_BE_URLS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -380,3 +382,16 @@ def _as_text(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): _as_text(item) for key, item in value.items()}
     return getattr(value, "__qualname__", type(value).__qualname__)
+
+
+def _shown(value: Any) -> Any:
+    """What `_as_text` gives, without the credentials of URLs in it."""
+    match value:
+        case str():
+            return without_secrets(value)
+        case list():
+            return [_shown(item) for item in value]
+        case dict():
+            return {without_secrets(name): _shown(item) for name, item in value.items()}
+        case _:
+            return value

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import json
+import reprlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lagom_magic.errors import ConfigError, nearest
@@ -39,6 +41,7 @@ class FunctionPlan:
         hparam_names: hyperparameters, searched or fixed, that are passed by their own name.
         processing: makes further arguments of `fixed`, once, on the driver; None = there is no process_data.
         ablation: what each trial leaves out; None = this is no ablation.
+        defaults: argument → the default of its own that each trial has there; as JSON where that holds it, else in words.
     """
 
     train_fn: Callable[..., Any]
@@ -49,6 +52,7 @@ class FunctionPlan:
     hparam_names: tuple[str, ...]
     processing: Processing | None = None
     ablation: AblationPlan | None = None
+    defaults: dict[str, Any] = field(default_factory=dict)
 
     def payload(self) -> dict[str, Any]:
         """What a trial process needs to call the function."""
@@ -102,8 +106,16 @@ class _Inspection:
             hparams += [name for name in self.parameters if name not in {*hparams, *fixed, *OURS, *GIVEN}]
         by_name = tuple(name for name in hparams if name in self.parameters or self.takes_any)
         self._check_conditional(space)
-        self._check_filled({*fixed, *made, *wants, *by_name, *left_out})
-        return FunctionPlan(self.train_fn, space, fixed, self.fixed_hparams, wants, by_name, processing, ablation)
+        filled = {*fixed, *made, *wants, *by_name, *left_out}
+        self._check_filled(filled)
+        defaults = {
+            name: _told(p.default)
+            for name, p in self.parameters.items()
+            if p.default is not _P.empty and name not in (*filled, *OURS, *GIVEN)
+        }
+        return FunctionPlan(
+            self.train_fn, space, fixed, self.fixed_hparams, wants, by_name, processing, ablation, defaults
+        )
 
     def _all_domains(self) -> Searchspace:
         declared = declared_domains(self.train_fn, self.parameters)
@@ -311,6 +323,14 @@ class _Inspection:
         if name in self.domains or not self.is_search:
             return f"Give it a default, or a value: --set {name}=…"
         return f"Give it a default, a domain ({name}: Float(0, 1)), or a value: --set {name}=…"
+
+
+def _told(value: Any) -> Any:
+    """A default for the record."""
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError):
+        return reprlib.repr(value)
 
 
 def doubts_of_defaults(plan: FunctionPlan) -> tuple[str, ...]:

@@ -62,9 +62,9 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Nothing comes after; `result` stands in result.json beside what the facts say."""
+    """Nothing comes after; `result` stands in result.json beside what the facts say. None = that is not written."""
 
-    result: dict[str, Any]
+    result: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +268,8 @@ class Background:
         self._try(_NO_CONSOLE, self._console.close)
         if self._tensorboard is not None:
             self._try(_NO_TENSORBOARD, self._tensorboard.close)
-        self._try("result.json is not written", self._write_result, work.result)
+        if work.result is not None:
+            self._try("result.json is not written", self._write_result, work.result)
 
     def _open_tensorboard(self, begin: RunStarted, begin_time: float) -> None:
         if self._tensorboard is None:

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from lagom_magic.errors import StoreError
@@ -45,11 +46,24 @@ class StoredCall:
 def write_call(layout: RunLayout, call: StoredCall) -> bool:
     """Keep the call, in place of an earlier one; False when it is too big to be kept.
 
+    A call that is not kept takes the earlier one away all the same: nobody is to go on with a function that the run
+    does not call any more.
+
     Raises:
         OSError: as the file system reports it.
     """
     if len(call.payload) > MAX_PAYLOAD_BYTES:
+        _remove(layout)
         return False
+    try:
+        _put_in_place(_written_beside(layout, call), layout)
+    except OSError:
+        _remove(layout)
+        raise
+    return True
+
+
+def _written_beside(layout: RunLayout, call: StoredCall) -> Path:
     folder = layout.call.with_name(f".{layout.call.name}.part")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
@@ -57,10 +71,28 @@ def write_call(layout: RunLayout, call: StoredCall) -> bool:
     (folder / "payload.pkl").write_bytes(call.payload)
     (folder / "code.zip").write_bytes(call.user_code_zip)
     write_whole(folder / "call.json", json_text({"format": FORMAT, **document}).encode())
+    return folder
+
+
+def _put_in_place(folder: Path, layout: RunLayout) -> None:
+    """Rename the folder, so that whoever is killed meanwhile leaves this call or the earlier one."""
+    aside = _set_aside(layout)
     if layout.call.exists():
-        shutil.rmtree(layout.call)
-    folder.rename(layout.call)  # the last: all is there
-    return True
+        shutil.rmtree(aside, ignore_errors=True)
+        layout.call.rename(aside)
+    folder.rename(layout.call)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _set_aside(layout: RunLayout) -> Path:
+    """Where the earlier call is while another one takes its place."""
+    return layout.call.with_name(f".{layout.call.name}.old")
+
+
+def _remove(layout: RunLayout) -> None:
+    for folder in (_set_aside(layout), layout.call):
+        if folder.exists():
+            shutil.rmtree(folder)
 
 
 def read_call(layout: RunLayout) -> StoredCall:
@@ -70,6 +102,8 @@ def read_call(layout: RunLayout) -> StoredCall:
         StoreError: when it is not there, cannot be read, or belongs to somebody else: it would run their code.
     """
     folder = layout.call
+    if not folder.exists() and _set_aside(layout).exists():  # its driver was killed between two renames
+        folder = _set_aside(layout)
     try:
         if folder.stat().st_uid != os.geteuid():
             raise StoreError(

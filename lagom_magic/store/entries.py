@@ -30,9 +30,12 @@ logger = logging.getLogger("lagom_magic.store")
 #: The files that an entry is made of, result.json not among them: the journal says the same. The first is what makes a
 #: folder a run's.
 FILES = ("run.json", "events.jsonl", "source.py", "notes.json")
+#: Of the byte that says which of them are there: there is source.2.py, too, or more of its kind. Seldom: their times
+#: stand in the signature behind the others', and it takes a look into the folder to compare it.
+_HAS_FURTHER = 1 << len(FILES)
 #: What was written less than this before it was read may be written again without showing a later time.
 _SETTLED_S = 2.0
-#: Bytes of source.py that are searched, and of a document that is read.
+#: Bytes of each source that are searched, and of a document that is read.
 _SOURCE_LIMIT, _DOCUMENT_LIMIT = 100_000, 64 << 20
 #: By which of `FILES` are there: what is asked for, and how the answers are packed.
 _NAMES = tuple(
@@ -120,6 +123,10 @@ def as_before(home: Path, signatures: Iterable[tuple[str, bytes]]) -> set[str]:
         for path, signature in signatures:
             try:
                 mask = signature[0]
+                if mask & _HAS_FURTHER:
+                    if _sign(f"{home}/{path}", 0.0)[0] == signature:
+                        found.add(path)
+                    continue
                 values = [mask, look(path, dir_fd=root).st_mtime_ns]
                 for name in _NAMES[mask]:
                     file = look(path + name, dir_fd=root)
@@ -149,16 +156,16 @@ def read_entry(folder: Path, now_s: float) -> RunEntry:
             str(folder), now_s
         )  # before reading, so that what comes in between is seen as a change
         document = _read_json(layout.run_json)
-        source, (view, is_live) = _source(layout), _view(folder)
+        (sources, has_all_sources), (view, is_live) = _sources(layout), _view(folder)
         result = _result(layout) if view is None else result_document(view)
         summary = _summary(folder, document, result, view)
-        is_whole = view is not None and source is not None
+        is_whole = view is not None and has_all_sources
         return RunEntry(
             summary,
             _user(document),
             _models(view) if view else (),
-            searchable(_texts(document, summary, view, source or "")),
-            _trials(view) if view else (),
+            searchable(_texts(document, summary, view, sources)),
+            _trials(document, view) if view else (),
             signature if is_settled and is_whole and not is_live else b"",
         )
     except OSError as error:
@@ -171,15 +178,17 @@ def _sign(folder: str, now_s: float) -> tuple[bytes, bool]:
     """The signature of the files as they are, and whether their times will tell of every later change."""
     mask, values = 0, [os.stat(folder).st_mtime_ns]
     newest = values[0]
-    for bit, name in enumerate(FILES):
+    further = [path.name for path in RunLayout(Path(folder)).sources() if path.name not in FILES]
+    for bit, name in enumerate((*FILES, *further)):
         try:
             found = os.stat(f"{folder}/{name}")
         except FileNotFoundError:
             continue
-        mask |= 1 << bit
+        mask |= min(1 << bit, _HAS_FURTHER)
         values += found.st_ctime_ns, found.st_size
         newest = max(newest, found.st_mtime_ns, found.st_ctime_ns)
-    return _PACKING[mask].pack(mask, *values), newest < 1e9 * (now_s - _SETTLED_S)
+    packed = struct.pack(f"<{1 + len(values)}q", mask, *values)
+    return packed, newest < 1e9 * (now_s - _SETTLED_S)
 
 
 def _view(folder: Path) -> tuple[RunView | None, bool]:
@@ -203,15 +212,16 @@ def _result(layout: RunLayout) -> dict[str, Any]:
         raise StoreError("neither events.jsonl nor result.json can be read") from error
 
 
-def _source(layout: RunLayout) -> str | None:
-    """The beginning of source.py; '' where there is none, and None where it cannot be read."""
-    try:
-        return read_file(layout.source, _SOURCE_LIMIT).decode(errors="replace")
-    except FileNotFoundError:
-        return ""
-    except OSError as error:
-        logger.warning("%s cannot be read: %s", layout.source, error.strerror)
-        return None
+def _sources(layout: RunLayout) -> tuple[list[str], bool]:
+    """The beginnings of all sources that can be read, and whether that is all there are."""
+    texts, has_all = [], True
+    for path in layout.sources():
+        try:
+            texts.append(read_file(path, _SOURCE_LIMIT).decode(errors="replace"))
+        except OSError as error:
+            logger.warning("%s cannot be read: %s", path, error.strerror)
+            has_all = False
+    return texts, has_all
 
 
 def _summary(folder: Path, document: dict[str, Any], result: dict[str, Any], view: RunView | None) -> RunSummary:
@@ -244,7 +254,7 @@ def _models(view: RunView) -> tuple[str, ...]:
     return tuple(dict.fromkeys(export.name for trial in view.trials.values() for export in trial.exports))
 
 
-def _texts(document: dict[str, Any], summary: RunSummary, view: RunView | None, source: str) -> Iterator[str]:
+def _texts(document: dict[str, Any], summary: RunSummary, view: RunView | None, sources: list[str]) -> Iterator[str]:
     config, space = document.get("config"), document.get("searchspace")
     yield summary.experiment
     yield summary.run_id
@@ -253,16 +263,23 @@ def _texts(document: dict[str, Any], summary: RunSummary, view: RunView | None, 
     yield from summary.tags
     yield str(document.get("train_fn", ""))
     yield summary.metric or ""
-    names = dict.fromkeys(space) if isinstance(space, dict) else {}
+    names = dict.fromkeys([*(space if isinstance(space, dict) else ()), *_defaults(document)])
     if view is not None:
         names |= view.hparam_names | view.metric_names
     yield from names
-    yield source
+    yield from sources
 
 
-def _trials(view: RunView) -> tuple[TrialValues, ...]:
+def _trials(document: dict[str, Any], view: RunView) -> tuple[TrialValues, ...]:
     complete = (trial for trial in view.ranked() if trial.state is TrialState.COMPLETE)
-    return tuple(TrialValues(trial.id, _metrics(view, trial), trial.hparams) for trial in complete)
+    defaults = _defaults(document)
+    return tuple(TrialValues(trial.id, _metrics(view, trial), {**defaults, **trial.hparams}) for trial in complete)
+
+
+def _defaults(document: dict[str, Any]) -> dict[str, Any]:
+    """The function's own defaults, which every trial had where it was given nothing."""
+    defaults = document.get("defaults")
+    return defaults if isinstance(defaults, dict) else {}
 
 
 def _metrics(view: RunView, trial: TrialView) -> Metrics:

@@ -58,10 +58,14 @@ class RecordEncoder:
         ]
         return self.framed(_wall_time(time) + b"\x10" + _varint(step) + _message(5, b"".join(values)))
 
-    def session_start(self, name: str, hparams: dict[str, bool | float | str], time: float) -> bytes:
-        """The hyperparameters of a trial; `name` is its run's."""
+    def session_start(self, hparams: dict[str, bool | float | str], time: float) -> bytes:
+        """The hyperparameters of a trial.
+
+        Without the name of a group, so that the trial is a group by itself, by its folder's name: a name of ours would
+        be another run's, too, and one TensorBoard of several runs puts together what has one name.
+        """
         entries = [_message(1, _message(1, _text(key)) + _message(2, _value(value))) for key, value in hparams.items()]
-        info = b"".join(entries) + _message(4, _text(name)) + b"\x29" + _double(time)
+        info = b"".join(entries) + b"\x29" + _double(time)
         return self.hparams("session_start_info", _message(3, info), time)
 
     def session_end(self, status: int, time: float) -> bytes:

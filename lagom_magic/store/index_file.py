@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 from lagom_magic.events.facts import RunState, number_from_json, number_to_json
 from lagom_magic.store.entries import RunEntry, RunSummary
 from lagom_magic.store.jsontext import json_line
-from lagom_magic.store.query import Comparison, Phrase, Query, TrialValues
+from lagom_magic.store.query import EXACT_LIMIT, Comparison, Phrase, Query, TrialValues
 
 #: Raised when what an entry is, or how it is stored, changes: another version's file is made anew.
-VERSION = 2
+VERSION = 3
 #: Seconds to wait for another kernel that writes.
 _LOCK_TIMEOUT_S = 2.0
 
@@ -218,7 +218,7 @@ class IndexFile:
     def candidates(self, query: Query) -> set[int]:
         """The runs that may match; those that do not are left out as far as that is cheap to tell.
 
-        Exact but for several comparisons, which one trial must fulfil together.
+        Exact but for comparisons: one trial must fulfil them together, and of large whole numbers a float is kept.
         """
         found = []
         if query.phrases:
@@ -255,6 +255,10 @@ class IndexFile:
                     continue
                 found[run] = next((number for number, row in enumerate(values) if _all_hold(holds, row)), None)
         return found
+
+    def names(self) -> set[str]:
+        """Every metric and hyperparameter of a complete trial of a run that is kept."""
+        return {name for (name,) in self._connection.execute("SELECT DISTINCT name FROM columns").fetchall()}
 
     def trials(self, runs: Sequence[int]) -> Iterator[tuple[int, Iterator[TrialValues]]]:
         """The complete trials of some runs, each read when it is asked for, the best first."""
@@ -359,7 +363,7 @@ def _packed(values: Mapping[int, float], n_trials: int) -> bytes:
 
 def _is_exact(value: float) -> bool:
     """Whether a float64 holds it as it is."""
-    return abs(value) <= 1 << 53 or type(value) is float
+    return abs(value) <= EXACT_LIMIT or type(value) is float
 
 
 def _all_hold(holds: Sequence[Callable[[float], bool]], row: tuple[float, ...]) -> bool:
@@ -374,18 +378,21 @@ def _as_float(value: float) -> float:
 
 
 def _range(comparison: Comparison) -> tuple[str, tuple[float, ...]]:
-    """What a column's range must be if one of its values may be as wanted, and the numbers for that."""
-    number = comparison.number
-    if number is None:
+    """What a column's range must be if one of its values may be as wanted, and the numbers for that.
+
+    Bounds are inclusive: two whole numbers, one the greater, may be one float.
+    """
+    if comparison.number is None:
         return "has_text", ()
+    number = _as_float(comparison.number)
     match comparison.sign:
         case "=":
             slack = 2e-9 * abs(number) if math.isfinite(number) else 0.0
             return "(has_text OR (low <= ? AND high >= ?))", (number + slack, number - slack)
-        case "<" | "<=" as sign:
-            return f"low {sign} ?", (number,)
-        case sign:
-            return f"high {sign} ?", (number,)
+        case "<" | "<=":
+            return "low <= ?", (number,)
+        case _:
+            return "high >= ?", (number,)
 
 
 def _match(phrase: Phrase) -> str:

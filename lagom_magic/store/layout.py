@@ -41,8 +41,17 @@ class RunLayout:
 
     @property
     def source(self) -> Path:
-        """The cell, or the function's module."""
+        """The cell, or the function's module, as the run began."""
         return self.root / "source.py"
+
+    def sources(self) -> list[Path]:
+        """Those that there are of it and of the functions that the run went on with, source.2.py …; the newest last."""
+        return [path for _, path in _versions(self.source)]
+
+    @property
+    def newest_source(self) -> Path:
+        """That of the function that the run calls now."""
+        return max(_versions(self.source), default=(1, self.source))[1]
 
     @property
     def call(self) -> Path:
@@ -232,16 +241,25 @@ def read_file(path: Path, limit_bytes: int) -> bytes:
 
 
 def write_unless_kept(path: Path, text: str) -> None:
-    """Write a text beside others of its kind, `name.txt`, `name.2.txt` …, unless one of them is the same.
+    """Write a text beside older ones of its kind, `name.txt`, `name.2.txt` …, unless the newest of them is the same.
 
     Raises:
         OSError: as the file system reports it.
     """
-    kept = [other for other in (path, *sorted(path.parent.glob(f"{path.stem}.*{path.suffix}"))) if other.exists()]
-    if text in (other.read_text(errors="replace") for other in kept):
-        return
-    target = path.with_name(f"{path.stem}.{len(kept) + 1}{path.suffix}") if kept else path
-    write_whole(target, text.encode(errors="backslashreplace"))
+    data = text.encode(errors="backslashreplace")
+    number, newest = max(_versions(path), default=(0, path))
+    if not number:
+        write_whole(path, data)
+    elif newest.read_bytes() != data:
+        write_whole(path.with_name(f"{path.stem}.{number + 1}{path.suffix}"), data)
+
+
+def _versions(path: Path) -> list[tuple[int, Path]]:
+    """What there is of `name.txt`, which is number 1, `name.2.txt` …, by their numbers."""
+    name = re.compile(rf"{re.escape(path.stem)}\.([2-9]|[1-9][0-9]+){re.escape(path.suffix)}")
+    beside = ((name.fullmatch(other.name), other) for other in path.parent.glob(f"{path.stem}.*{path.suffix}"))
+    found = [(int(match[1]), other) for match, other in beside if match]
+    return sorted([(1, path), *found] if path.exists() else found)
 
 
 def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:

@@ -10,16 +10,17 @@ import logging
 import os
 import secrets
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lagom_magic.errors import ConfigError, StoreError
 from lagom_magic.events.facts import FileStored, TrialEnded, TrialStarted
 from lagom_magic.store.alike import marker
+from lagom_magic.store.attempt import tried
 from lagom_magic.store.follower import Follower
 from lagom_magic.store.journal import JournalReader, is_being_written
 from lagom_magic.store.layout import RunLayout, check_experiment_name, default_home, home_url, is_run_id
+from lagom_magic.store.locks import locked
 from lagom_magic.store.model_mirror import pull_models, send_models
 from lagom_magic.store.remote import Remote, RemoteError, open_remote
 from lagom_magic.store.run_copy import TURN_S, ConflictError, RunCopy, is_pickled, is_small
@@ -211,6 +212,8 @@ def forget(run_dir: Path) -> None:
 def refresh_home() -> str:
     """Send what is not sent yet, and fetch what others made since; for at most some seconds.
 
+    What takes longer goes on behind, and until it is done nothing more is begun.
+
     Returns:
         What did not go, for a person; "" when all did, and where LAGOM_HOME is a folder.
 
@@ -228,25 +231,8 @@ def refresh_home() -> str:
         finally:  # also where one run of ours cannot be sent
             pull(default_home(), remote)
 
-    problem = _tried(refresh)
+    problem = tried(default_home(), refresh, _REFRESH_TIMEOUT_S)
     return f"{remote.shown}: {problem}; what is shown is this machine's copy." if problem else ""
-
-
-def _tried(step: Callable[[], None]) -> str:
-    """Why a step failed, or is not done after some seconds; then it goes on behind. '' when it is done."""
-    problem = [f"it is not done after {_REFRESH_TIMEOUT_S:.0f} s"]
-
-    def try_it() -> None:
-        try:
-            step()
-            problem.clear()
-        except OSError as error:  # of the place, or of the disk
-            problem[:] = [str(error).rstrip(".")]
-
-    thread = threading.Thread(target=try_it, name="lagom-home", daemon=True)
-    thread.start()
-    thread.join(_REFRESH_TIMEOUT_S)
-    return problem[0] if problem else ""
 
 
 def pull(home: Path, remote: Remote) -> None:
@@ -262,7 +248,7 @@ def pull(home: Path, remote: Remote) -> None:
             run_dir = home / experiment / run_id
             if not run_dir.exists():
                 _pull_run(run_dir, remote)
-            elif _may_live_elsewhere(run_dir):
+            elif _may_live_elsewhere(run_dir) or _is_unlisted(run_dir):
                 RunCopy(RunLayout(run_dir), remote).bring(is_small)
     pull_models(home, remote)
 
@@ -272,8 +258,16 @@ def _may_live_elsewhere(run_dir: Path) -> bool:
     return marker(run_dir, "partial").exists() and not is_over and not is_being_written(run_dir)
 
 
+def _is_unlisted(run_dir: Path) -> bool:
+    """Whether lists have nothing of a run because its working copy was tidied."""
+    layout = RunLayout(run_dir)
+    return not (layout.run_json.exists() and layout.journal.exists()) and not is_being_written(run_dir)
+
+
 def fetch(run_dir: Path) -> None:
-    """Fetch what another machine has of a run: if it went on with it, and artifacts, outputs, TensorBoard's files.
+    """Fetch what is missing here of a run: what another machine made, and what was tidied away in the working copy.
+
+    That is what was added where it went on elsewhere, artifacts, outputs, TensorBoard's files.
 
     Not its pickled function, which would be run as ours when the run is resumed or repeated, whoever put it there.
 
@@ -286,11 +280,13 @@ def fetch(run_dir: Path) -> None:
         return
     copy = RunCopy(RunLayout(run_dir), open_remote(url))
     if not marker(run_dir, "partial").exists():
-        problem = "" if is_being_written(run_dir) else _tried(lambda: copy.bring(_is_nothing))
+        if is_being_written(run_dir):
+            return
+        problem = tried(default_home(), lambda: copy.bring(_is_nothing), _REFRESH_TIMEOUT_S)
         if problem:
             logger.warning("whether another machine went on with run %s is not known: %s", run_dir.name, problem)
             return
-    if marker(run_dir, "partial").exists():
+    if copy.may_lack_files():
         copy.bring(lambda path: not is_pickled(path))
 
 
@@ -300,7 +296,8 @@ def _is_nothing(path: str) -> bool:
 
 def _pull_run(run_dir: Path, remote: Remote) -> None:
     """Whole or not at all: beside, then renamed."""
-    home = run_dir.parent.parent / ".remote" / f"part-{secrets.token_hex(8)}"
+    kept = run_dir.parent.parent / ".remote"
+    home = kept / f"part-{secrets.token_hex(8)}"
     beside = home / run_dir.parent.name / run_dir.name
     beside.mkdir(parents=True)
     try:
@@ -308,15 +305,26 @@ def _pull_run(run_dir: Path, remote: Remote) -> None:
         if not RunLayout(beside).run_json.exists():
             return  # it has only begun
         (beside / "trials").mkdir(exist_ok=True)
-        run_dir.parent.mkdir(parents=True, exist_ok=True)
-        partial, alike = marker(run_dir, "partial"), marker(run_dir, "alike")
-        for kept in (partial, alike):
-            kept.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(marker(beside, "alike"), alike)
-        partial.touch()
-        os.rename(beside, run_dir)
+        with locked(kept / "pulling"):  # so that what is known of the files is of those that are here
+            if not run_dir.exists():  # another kernel may have fetched it, too
+                _put_in_place(beside, run_dir)
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _put_in_place(beside: Path, run_dir: Path) -> None:
+    """The marks come first: a run of others is never taken for one that was made here."""
+    run_dir.parent.mkdir(parents=True, exist_ok=True)
+    partial, alike = marker(run_dir, "partial"), marker(run_dir, "alike")
+    for mark in (partial, alike):
+        mark.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(marker(beside, "alike"), alike)
+    partial.touch()
+    try:
+        os.rename(beside, run_dir)
+    except OSError:
+        if not run_dir.exists():
+            raise  # else another kernel was first, on a file system without locks
 
 
 def _is_experiment(name: str) -> bool:

@@ -10,6 +10,7 @@ import operator
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
 
@@ -32,12 +33,29 @@ FIELDS: dict[str, tuple[str, ...]] = {
 #: Stands between texts that are not one, so that no phrase reaches over; no word is written with it.
 BREAK = "_"
 _WORD = re.compile(r"[^\W_]+")
+#: Up to here, either sign, a float that is whole is no other whole number rounded.
+EXACT_LIMIT = 1 << 53
+
+
+def _is_same(value: float, wanted: float) -> bool:
+    """Whether two numbers are the same: whole ones exactly, and others but for a billionth.
+
+    A whole number and the float that it is are one, because the index keeps floats.
+    """
+    if isinstance(wanted, int) and (isinstance(value, int) or (value.is_integer() and abs(value) <= EXACT_LIMIT)):
+        return value == wanted
+    try:
+        return math.isclose(value, wanted, rel_tol=1e-9)
+    except OverflowError:  # a whole number beyond what a float holds is no float
+        return False
+
+
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,
     ">=": operator.ge,
-    "=": lambda value, wanted: math.isclose(value, wanted, rel_tol=1e-9),
+    "=": _is_same,
 }
 
 
@@ -65,7 +83,7 @@ class Comparison:
     Attributes:
         name: of a metric or hyperparameter.
         sign: < <= > >= or =.
-        number: what it is compared with; None for a text, which only = takes.
+        number: what it is compared with, an int when typed as one; None for a text, which only = takes.
         text: the same as typed.
     """
 
@@ -272,8 +290,11 @@ def _unreadable(query: str, place: int, what: str, fix: str) -> ConfigError:
 
 def _number(text: str) -> float | None:
     """The number that the text is; None for another text, and for nan, which is like nothing."""
-    try:
-        number = float(text)
-    except ValueError:
+    if "_" in text:
         return None
-    return None if math.isnan(number) or "_" in text else number
+    with suppress(ValueError):
+        return int(text)
+    with suppress(ValueError):
+        number = float(text)
+        return None if math.isnan(number) else number
+    return None

@@ -18,7 +18,10 @@ import math
 import os
 import secrets
 import shutil
+import stat
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +36,10 @@ from lagom_magic.store.model_version import DOCUMENT, FILES, FORMAT, Details, Mo
 
 #: Of all models, in the home folder.
 FOLDER = ".models"
+#: Begins the name of what is to become a version.
+_PART = ".part-"
+#: Seconds after which it is what a killed process has left.
+_LEFT_S = 24 * 3600.0
 
 #: What a rename to a number says that another one has.
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
@@ -74,7 +81,8 @@ def add(
         Exception: what `place` raises; nothing is left behind then.
     """
     folder = home / FOLDER / check_plain_name(name, "model")
-    part = folder / f".part-{secrets.token_hex(8)}"
+    _remove_left(folder)
+    part = folder / f"{_PART}{secrets.token_hex(8)}"
     try:
         (part / FILES).mkdir(parents=True)
     except OSError as error:
@@ -88,6 +96,20 @@ def add(
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
+
+
+def _remove_left(folder: Path) -> None:
+    """Remove what killed exports have left; what cannot be removed is left to the next one."""
+    with suppress(OSError):
+        for part in folder.glob(f"{_PART}*"):
+            with suppress(OSError):
+                status = part.lstat()
+                if status.st_mtime >= time.time() - _LEFT_S:
+                    continue
+                if stat.S_ISDIR(status.st_mode):
+                    shutil.rmtree(part, ignore_errors=True)
+                else:
+                    part.unlink()
 
 
 def _document(name: str, details: Details, files: list[dict[str, Any]]) -> dict[str, Any]:
@@ -122,7 +144,7 @@ def renumber(version: ModelVersion, above: int) -> ModelVersion:
         StoreError: when the registry cannot be written; it stays then.
     """
     folder = version.dir.parent
-    part = folder / f".part-{secrets.token_hex(8)}"
+    part = folder / f".renumbered-{version.version}-{secrets.token_hex(8)}"  # a version: never what an export left
     try:
         document = json.loads((version.dir / DOCUMENT).read_bytes())
         os.rename(version.dir, part)

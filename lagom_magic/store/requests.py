@@ -78,12 +78,16 @@ class RequestPipe:
     """The driver's end. A writer that goes away in the middle of a line spoils nobody else's."""
 
     def __init__(self, path: Path) -> None:
-        """Make the pipe, readable and writable by its user only.
+        """Make the pipe, readable and writable by its user only, in place of one that a killed driver has left.
+
+        Call it with the lock on the run's journal: nobody else drives the run then.
 
         Raises:
             OSError: when it cannot be made, as on file systems without named pipes.
         """
         self._path = path
+        if path.is_fifo() and not path.is_symlink():
+            path.unlink()
         os.mkfifo(path, 0o600)
         try:
             # Also for writing: else the end of the last writer would look like data for ever.

@@ -4,20 +4,27 @@ Object stores have no locks, so two machines may have a run that both change. Wh
 it only grows, and whoever drives the run adds to it. If the journal there is a beginning of ours, our files are newer
 and are sent. If ours is a beginning of that one, another machine went on with the run, and its files are fetched. If
 neither is, both went on: nothing is sent or overwritten, and the person is told. Tags and notes change without the
-journal; for them the content that was alike at last says who changed it. What lies there and was never here, is let be.
+journal; for them the content that was alike at last says who changed it.
+
+A file that is missing here says nothing of the one there: working copies lie where people and programs tidy up. So
+only what a run itself replaces when it goes on is removed there; all else is fetched when somebody asks for it.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import Enum, auto
+from pathlib import Path
 
 from lagom_magic.errors import StoreError
+from lagom_magic.events.facts import RunEnded, RunStarted
+from lagom_magic.events.paths import OWN_SUFFIX, TENSORBOARD
 from lagom_magic.store.alike import JOURNAL, NOTES, Alike, Stamp, files_of, marker, md5_of, stamp_of
-from lagom_magic.store.journal import is_being_written
+from lagom_magic.store.journal import JournalReader, is_being_written
 from lagom_magic.store.layout import RunLayout
 from lagom_magic.store.remote import Remote, RemoteError, RemoteFile
 
@@ -33,7 +40,9 @@ _MOST_FAILURES = 3
 _SMALL = frozenset(
     {"run.json", "result.json", "events.jsonl", "source.py", "notes.json", "environment.txt", "provenance.json"}
 )
-_CALL = "call"
+_CALL, _RESULT = "call", "result.json"
+#: Checkpoints of an attempt that `trials.remove_older` leaves.
+_CHECKPOINTS_KEPT = 2
 
 
 class ConflictError(StoreError):
@@ -75,7 +84,7 @@ class RunCopy:
         if self._ahead(there) is not Ahead.OURS:
             raise self._went_apart()
         self._journal_bytes = there[JOURNAL].size_bytes if JOURNAL in there else None
-        self._remove_gone(there)
+        self._remove_replaced(there)
 
     def send(self, folders: Iterable[str], *, is_recursive: bool) -> None:
         """Send what has changed in some folders of the run, growing files not too often.
@@ -107,7 +116,7 @@ class RunCopy:
     # when it is over
 
     def complete(self) -> None:
-        """Send all that is not there yet, remove there what is no longer here, and look at the outcome.
+        """Send all that is not there yet, remove there what the run has replaced, and look at the outcome.
 
         Where another machine has gone on with the run, its files are fetched first.
 
@@ -149,7 +158,7 @@ class RunCopy:
         if failures:
             raise RemoteError(f"{len(failures)} of {len(here)} files are not there ({failures[0]})")
         if is_ours:
-            self._remove_gone(there)
+            self._remove_replaced(there)
 
     def _put_or_note(self, path: str, stamp: Stamp, failures: list[str]) -> bool:
         try:
@@ -159,20 +168,32 @@ class RunCopy:
             return False
         return True
 
-    def _remove_gone(self, there: Collection[str]) -> None:
-        """Remove there what was alike and is no longer here; what never was here is somebody else's."""
+    def _remove_replaced(self, there: Collection[str]) -> None:
+        """Remove there what was alike and the run itself has replaced here since."""
         gone = [path for path in self._alike.files if path in there and not self._has(path)]
-        for path in sorted(filter(self._may_remove, gone)):
+        for path in sorted(filter(self._is_replaced, gone)):
             self.remote.remove(f"{self.name}/{path}")
             del self._alike.files[path]
 
-    def _may_remove(self, path: str) -> bool:
-        """Whether its lack means something: files of a partial copy may be gone to be fetched again one day.
+    def _is_replaced(self, path: str) -> bool:
+        """Whether a file that is missing here is one that a run which goes on removes: what takes its place is here."""
+        folder, _, name = path.rpartition("/")
+        if path == _RESULT:
+            return self._is_driver() or self._is_begun_again()
+        if folder == TENSORBOARD and name.endswith(OWN_SUFFIX):  # the columns of the HParams tab
+            return any(other.endswith(OWN_SUFFIX) for other in self._names_in(folder))
+        if folder.startswith("trials/") and folder.endswith("/checkpoint"):
+            return sum(other > name for other in self._names_in(folder)) >= _CHECKPOINTS_KEPT
+        return False
 
-        Then only what a run replaces when it goes on.
-        """
-        is_replaced = path == "result.json" or os.path.dirname(path) == "tensorboard"
-        return not self._is_partial() or (is_replaced and self._is_driver())
+    def _is_begun_again(self) -> bool:
+        """Whether the journal says that the run went on and has not ended since."""
+        facts = (line.fact for line in reversed(JournalReader(self._root).read_new()))
+        return isinstance(next((fact for fact in facts if isinstance(fact, (RunStarted, RunEnded))), None), RunStarted)
+
+    def _names_in(self, folder: str) -> list[str]:
+        """Files in a folder here that are whole."""
+        return [path.rpartition("/")[2] for path, _ in files_of(self._root, [folder], is_recursive=False)]
 
     def _is_driver(self) -> bool:
         """Whether this object follows a run that goes on here."""
@@ -196,6 +217,11 @@ class RunCopy:
 
     def _is_partial(self) -> bool:
         return marker(self._root, "partial").exists()
+
+    def _mark_partial(self) -> None:
+        partial = marker(self._root, "partial")
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()
 
     def _is_same(self, path: str, there: RemoteFile | None) -> bool:
         """Whether a file is there with all its bytes, as far as the file system tells."""
@@ -247,13 +273,10 @@ class RunCopy:
         )
 
     def _settle_notes(self, there: Collection[str]) -> None:
-        """Send or fetch the tags and the note, whoever has changed them."""
+        """Send or fetch the tags and the note, whoever has changed them; who has none takes theirs."""
         ours, theirs = self._notes_here(), self._notes_there(there)
-        if theirs == self._alike.notes != ours:
-            if ours:
-                self.remote.put(self._root / NOTES, f"{self.name}/{NOTES}")
-            else:
-                self.remote.remove(f"{self.name}/{NOTES}")
+        if ours and theirs == self._alike.notes != ours:
+            self.remote.put(self._root / NOTES, f"{self.name}/{NOTES}")
             self._alike.notes = ours
         elif ours in ("", theirs, self._alike.notes):
             self._take_notes(theirs)
@@ -280,7 +303,9 @@ class RunCopy:
     # what others made
 
     def bring(self, is_wanted: Callable[[str], bool]) -> None:
-        """Fetch what others made since, and what was never here of the files that are wanted.
+        """Fetch what others made since, and what is missing here of the files that are wanted.
+
+        A copy that gets files so is a partial one from then on: what it holds may be of others.
 
         Raises:
             RemoteError: when the place cannot be read.
@@ -298,6 +323,7 @@ class RunCopy:
                 return  # who sends finds out, and says so
             for path, theirs in there.items():
                 if path != NOTES and is_wanted(path) and self._is_missing_or_older(path, theirs):
+                    self._mark_partial()
                     self._get(path)
             if is_unchanged and self._notes_here() in ("", self._alike.notes):
                 self._take_notes(self._notes_there(there))
@@ -305,20 +331,23 @@ class RunCopy:
             self._alike.save()
 
     def _is_missing_or_older(self, path: str, theirs: RemoteFile) -> bool:
-        """Whether a file was never here, or is as it was fetched and another one there now."""
+        """Whether a file is not here, or is as it was fetched and another one there now."""
         stamp = stamp_of(self._root / path)
-        if stamp is None or path not in self._alike.files:
-            return stamp is None and path not in self._alike.files
-        return stamp == self._alike.files[path] and stamp[0] != theirs.size_bytes and not self._is_ours(path)
+        if stamp is None:
+            return not self._is_replaced(path)
+        return stamp == self._alike.files.get(path) and stamp[0] != theirs.size_bytes and not self._is_ours(path)
+
+    def may_lack_files(self) -> bool:
+        """Whether files may be there that are not here: it was made elsewhere or tidied, or nothing is known of it."""
+        known = [path for path in self._alike.files if not is_pickled(path)]
+        return self._is_partial() or not known or any(not self._has(path) for path in known)
 
     def _take(self, there: Mapping[str, RemoteFile]) -> None:
         """Let the files here be as theirs; of those that were never here only what lists and tables need.
 
         The journal comes last: until then theirs is ahead, so that one who is cut off does it again.
         """
-        partial = marker(self._root, "partial")
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        partial.touch()
+        self._mark_partial()
         for path, theirs in there.items():
             if path in (NOTES, JOURNAL) or is_pickled(path):
                 continue
@@ -340,7 +369,7 @@ class RunCopy:
             return
         target = self._root / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.part")
+        part = target.with_name(f".{secrets.token_hex(8)}.part")  # another process may fetch the same file
         try:
             self.remote.get(f"{self.name}/{path}", part)
             os.rename(part, target)
@@ -349,6 +378,11 @@ class RunCopy:
         stamp = stamp_of(target)
         if stamp is not None and path != NOTES:
             self._alike.files[path] = stamp
+
+
+def was_fetched(run_dir: Path) -> bool:
+    """Whether files of a run may have come from the place that LAGOM_HOME names by a URL, where others write, too."""
+    return marker(run_dir.resolve(), "partial").exists()
 
 
 def is_small(path: str) -> bool:

@@ -10,6 +10,7 @@ import logging
 import shutil
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -81,14 +82,19 @@ class RunStore:
 
     @classmethod
     def resume(
-        cls, run_dir: Path, changed: Mapping[str, Any], source: str, n_facts: int, on_error: Callable[[str], None]
+        cls,
+        run_dir: Path,
+        changed: Mapping[str, Any],
+        source: str | None,
+        n_facts: int,
+        on_error: Callable[[str], None],
     ) -> RunStore:
         """Go on with a run that has ended, or whose driver died. What it has stays.
 
         Args:
             run_dir: its folder.
             changed: keys of run.json that are other now, such as the config.
-            source: of the function as it is now; kept beside the first one where it differs.
+            source: of the function as it is now, kept beside the older ones where it differs; None = it is the newest.
             n_facts: how many its journal had when it was read.
             on_error: as in `create`.
 
@@ -103,16 +109,16 @@ class RunStore:
             raise
         except OSError as error:
             raise _cannot_go_on(layout, error) from error
-        try:
-            write_unless_kept(layout.source, source)
-            rewrite_run_json(layout, document, changed)
-            layout.result.unlink(missing_ok=True)
-        except OSError as error:
-            had_ended = layout.result.exists()
-            store.close()  # gives the lock back
-            if not had_ended:
+        with ExitStack() as undo:
+            undo.callback(store._close, Close(None))
+            try:
+                if source is not None:
+                    write_unless_kept(layout.source, source)
+                rewrite_run_json(layout, document, changed)
                 layout.result.unlink(missing_ok=True)
-            raise _cannot_go_on(layout, error) from error
+            except OSError as error:
+                raise _cannot_go_on(layout, error) from error
+            undo.pop_all()
         return store
 
     def __init__(
@@ -125,24 +131,30 @@ class RunStore:
         self.layout = layout
         self.run_id = layout.root.name
         self._tell = _OnceEach(on_error)
-        self._journal = JournalWriter(layout.journal, lambda text: self._tell("disk", text))
-        lines = JournalReader(layout.root).read_new()  # nobody else can write it now
-        if len(lines) != n_facts:
-            self._journal.close()
-            raise StoreError(f"run {self.run_id} went on elsewhere meanwhile. Try again.")
-        #: What the journal of a run that is resumed has already.
-        self.past = tuple(line.fact for line in lines)
-        self._background = Background(layout, searchspace, self._tell, PastFacts.of(lines))
-        self._files = FileReceiver(layout)
-        #: Where other processes ask for something; None where the file system has no named pipes.
-        self.requests = self._open_requests()
-        self._facts: list[tuple[Fact, float]] = []
-        self._exports = Exports()
-        self._registrar = Registrar(layout)
-        for fact in self.past:
-            self._register(self._exports.add(fact, is_past=True))
-        self._provenance: threading.Thread | None = None
-        self._is_closed = False
+        with ExitStack() as undo:
+            self._journal = JournalWriter(layout.journal, lambda text: self._tell("disk", text))
+            undo.callback(self._journal.close)
+            lines = JournalReader(layout.root).read_new()  # nobody else can write it now
+            if len(lines) != n_facts:
+                raise StoreError(f"run {self.run_id} went on elsewhere meanwhile. Try again.")
+            #: What the journal of a run that is resumed has already.
+            self.past = tuple(line.fact for line in lines)
+            self._background = Background(layout, searchspace, self._tell, PastFacts.of(lines))
+            undo.callback(self._background.join, _CLOSE_TIMEOUT_S)
+            undo.callback(self._background.put, Close(None))
+            self._files = FileReceiver(layout)
+            #: Where other processes ask for something; None where the file system has no named pipes.
+            self.requests = self._open_requests()
+            if self.requests is not None:
+                undo.callback(self.requests.close)
+            self._facts: list[tuple[Fact, float]] = []
+            self._exports = Exports()
+            self._registrar = Registrar(layout)
+            for fact in self.past:
+                self._register(self._exports.add(fact, is_past=True))
+            self._provenance: threading.Thread | None = None
+            self._is_closed = False
+            undo.pop_all()
 
     def _open_requests(self) -> RequestPipe | None:
         try:
@@ -294,6 +306,9 @@ class RunStore:
         Args:
             result: keys to stand in result.json beside, and over, what the facts say.
         """
+        self._close(Close(dict(result or {})))
+
+    def _close(self, work: Close) -> None:
         if self._is_closed:
             return
         if self._provenance is not None:
@@ -303,7 +318,7 @@ class RunStore:
             self.requests.close()
         self.flush()
         self._files.close()
-        self._background.put(Close(dict(result or {})))
+        self._background.put(work)
         if not self._background.join(_CLOSE_TIMEOUT_S):
             self._tell("disk", f"the last files of {self.layout.root} were not written within {_CLOSE_TIMEOUT_S:.0f} s")
         self._journal.close()

@@ -142,7 +142,7 @@ class TensorBoardWriter:
     def _start(self, fact: TrialStarted, time: float) -> None:
         name = RunLayout.trial_name(fact.trial_id, fact.attempt)
         folder = os.path.join(self._root, name)
-        events = self._encoder.file_start(time) + self._encoder.session_start(name, fact.hparams, time)
+        events = self._encoder.file_start(time) + self._encoder.session_start(fact.hparams, time)
         key = fact.trial_id, fact.attempt
         self._open[key] = _TrialFile(folder, self._file_name.format(int(time)), bytearray(events))
         self._dirty.add(key)
@@ -282,9 +282,9 @@ class _Encoder:
         self.file_start = self._records.file_start
         self.scalars = self._records.scalars
 
-    def session_start(self, name: str, hparams: HParams, time: float) -> bytes:
+    def session_start(self, hparams: HParams, time: float) -> bytes:
         values = {key: _as_kind(value, key in self._as_text) for key, value in hparams.items()}
-        return self._records.session_start(name, values, time)
+        return self._records.session_start(values, time)
 
     def session_end(self, state: TrialState, time: float) -> bytes:
         return self._records.session_end(self._status.get(state, int(self._api.STATUS_UNKNOWN)), time)

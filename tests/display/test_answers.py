@@ -208,21 +208,21 @@ def test_a_listed_path_that_leads_out_is_refused(asked: Asked, tmp_path: Path) -
     (tmp_path / "secret.png").write_bytes(PNG)
     (asked.trial_dir() / "artifacts").mkdir(parents=True)
     (asked.trial_dir() / "artifacts" / "link.png").symlink_to(tmp_path / "secret.png")
-    (asked.trial_dir() / "out").symlink_to(tmp_path)
-    for path in ("artifacts/link.png", "out/secret.png", "../../../secret.png"):
+    (asked.trial_dir() / "artifacts" / "out").symlink_to(tmp_path)
+    for path in ("artifacts/link.png", "artifacts/out/secret.png"):
         asked.record(FileStored(0, 1, path, 1, ""))
         assert "leads out" in asked.refused("file", trial_id=0, attempt=1, path=path)
 
 
 def test_a_trials_folder_that_leads_out_shows_neither_files_nor_log(asked: Asked, tmp_path: Path) -> None:
     outside = tmp_path / "elsewhere"
-    outside.mkdir()
-    (outside / "secret.png").write_bytes(PNG)
+    (outside / "files").mkdir(parents=True)
+    (outside / "files" / "secret.png").write_bytes(PNG)
     (outside / "output.log").write_text("secret")
     asked.trial_dir().parent.mkdir()
     asked.trial_dir().symlink_to(outside)
-    asked.record(FileStored(0, 1, "secret.png", 1, ""))
-    assert "leads out" in asked.refused("file", trial_id=0, attempt=1, path="secret.png")
+    asked.record(FileStored(0, 1, "files/secret.png", 1, ""))
+    assert "leads out" in asked.refused("file", trial_id=0, attempt=1, path="files/secret.png")
     assert "leads out" in asked.refused("log", trial_id=0, attempt=1, offset=-1)
 
 

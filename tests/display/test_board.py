@@ -374,6 +374,13 @@ def test_several_runs_have_one_with_the_columns_of_all(tmp_path: Path) -> None:
         assert {info["name"] for info in experiment["hparamInfos"]} == {"lr", "activation", "depth"}
         tags = {info["name"]["tag"] for info in experiment["metricInfos"]}
         assert tags >= {"accuracy", "loss_digits", "loss_wine"}
+        wanted = {"experimentName": "", "startIndex": 0, "sliceSize": 100, "allowedStatuses": ["STATUS_SUCCESS"]}
+        rows = post(board, "data/plugin/hparams/session_groups", wanted | {"includeMetrics": True})["sessionGroups"]
+        assert {row["name"]: row["hparams"] for row in rows} == {
+            f"{folder.parent.name}-{folder.name}/{trial:04}": {hparam: trial + 1}
+            for folder, hparam in zip(folders, ("lr", "depth"), strict=True)
+            for trial in range(2)
+        }
     finally:
         assert stop_board(*folders)
     assert not links.exists()

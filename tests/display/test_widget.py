@@ -334,6 +334,17 @@ def test_a_driver_that_crashed_is_shown_as_interrupted_and_is_let_go(front: Fron
     assert front.ask("control", action="stop", trial_id=None) == "run run has ended."
 
 
+def test_a_view_that_is_left_shows_the_run_as_it_goes_on_and_still_talks(front: FrontEnd) -> None:
+    front.run(SHOW)
+    front.run(GROW)
+    front.run("view.leave(); assert view.error is None")
+    data = front.displays[-1]["content"]["data"]
+    assert "RUNNING" in data["text/plain"]
+    assert "interrupted" not in data["text/plain"] + data["text/html"]
+    assert front.ask("control", action="prune", trial_id=0)["text"].startswith("Trial 0 is asked")
+    front.run(END)
+
+
 LAUNCH = """
 from lagom_magic import Float, OptimizationConfig
 from lagom_magic.cluster.process import ProcessLauncher

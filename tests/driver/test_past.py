@@ -194,6 +194,7 @@ def test_the_view_of_a_resumed_run_counts_each_trial_once_and_no_pause() -> None
         fold(view, fact, time)
     assert (view.counts[TrialState.COMPLETE], view.counts[TrialState.STOPPED], view.n_done) == (2, 0, 2)
     assert view.elapsed_s(1002.0) == 5.0
+    assert [trial.paused_s for trial in view.trials.values()] == [997.0, 0.0]
     assert view.state is RunState.RUNNING
 
 

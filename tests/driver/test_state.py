@@ -581,3 +581,16 @@ def test_what_libraries_measured_on_training_data_neither_prunes_nor_counts_besi
     assert ended.state is TrialState.FAILED
     assert ended.error is not None
     assert "'val_accuracy' beside it. Name that one" in ended.error.message
+
+
+def test_a_first_trial_of_which_only_a_library_told_numbers_and_none_is_named_stops_the_run() -> None:
+    state = DriverState(RunPlan("run", "exp", "hpo", 30, 1), PruneAt())
+    state.start()
+    state.handle(inputs.Suggested(0, Suggestion({})))
+    state.handle(facts.WorkerRegistered(1, 1, "host", 1))
+    state.handle(facts.MetricReported(0, 1, 1, 0, {"loss": 0.9}, is_automatic=True))
+    orders = state.handle(facts.TrialEnded(0, 1, 1, TrialState.COMPLETE))
+    (ended,) = records(orders, facts.TrialEnded)
+    assert ended.error is not None
+    assert "name one that was logged, with --maximize or --minimize: loss" in ended.error.message
+    assert state.ending_state is RunState.FAILED

@@ -254,6 +254,24 @@ def test_the_document_of_a_config_is_json() -> None:
     assert (document["model"], document["dataset"], document["tags"]) == ("Network", "object", ["a"])
 
 
+def test_the_document_of_a_config_has_no_credentials_of_urls() -> None:
+    config = BaseConfig(
+        dataset="s3://KEY:s3cret@bucket/data.parquet?sig=s3cret",
+        train_set=["simplecache::http://me:s3cret@host/a", {"url": "https://host/b#s3cret"}],
+        test_set="/data/what?.csv",
+        mlflow="http://me:s3cret@host:5000",
+    )
+    document = config.document()
+    assert "s3cret" not in json.dumps(document)
+    assert document["dataset"] == "s3://***@bucket/data.parquet?***"
+    assert document["train_set"] == ["simplecache::http://***@host/a", {"url": "https://host/b#***"}]
+    assert (document["test_set"], document["mlflow"]) == ("/data/what?.csv", "http://***@host:5000")
+
+
+def test_hyperparameters_are_in_the_document_as_they_are() -> None:
+    assert BaseConfig(hparams={"base": "https://host/x?y"}).document()["hparams"] == {"base": "https://host/x?y"}
+
+
 @pytest.mark.parametrize(
     ("kind", "values", "message"),
     [

@@ -140,13 +140,16 @@ def test_what_was_read_of_a_run_is_taken_from_the_index(tmp_path: Path) -> None:
     assert kinds(tmp_path) == ["kept"]
 
 
-@pytest.mark.parametrize("name", ["run.json", "events.jsonl", "source.py", "notes.json"])
+@pytest.mark.parametrize("name", ["run.json", "events.jsonl", "source.py", "source.2.py", "source.3.py", "notes.json"])
 @pytest.mark.parametrize("change", ["in place", "by another file", "deleted"])
 def test_a_run_whose_files_have_changed_is_read_anew(tmp_path: Path, name: str, change: str) -> None:
     run = run_on_disk(tmp_path)
     change_notes(run, ["pii"])
+    for further in ("source.2.py", "source.3.py") if "source" in name else ():
+        (run / further).write_text("mended")
     kinds(tmp_path)
     change_row(tmp_path / INDEX_NAME, "kind = 'kept'")
+    assert kinds(tmp_path) == ["kept"]
     path = run / name
     if change == "in place":
         path.write_bytes(path.read_bytes())
@@ -288,7 +291,7 @@ def test_one_run_that_cannot_be_read_leaves_the_others(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["result.json", "source.py", "notes.json", "environment.txt"])
+@pytest.mark.parametrize("name", ["result.json", "source.py", "source.2.py", "notes.json", "environment.txt"])
 def test_a_file_beside_that_cannot_be_read_takes_nothing_else_away(tmp_path: Path, name: str) -> None:
     run = run_on_disk(tmp_path)
     (run / name).unlink(missing_ok=True)

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from lagom_magic.errors import ConfigError, StoreError
-from lagom_magic.store.layout import RunLayout, check_experiment_name, create_run_dir, is_run_id, write_whole
+from lagom_magic.store.layout import (
+    RunLayout,
+    check_experiment_name,
+    create_run_dir,
+    is_run_id,
+    write_unless_kept,
+    write_whole,
+)
 
 NOW = datetime(2026, 11, 22, 9, 30, 0)
 
@@ -66,3 +73,40 @@ def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(tmp_path: Path) 
     with pytest.raises(OSError, match="folder"):
         write_whole(tmp_path / "folder", b"never")
     assert sorted(os.listdir(tmp_path)) == ["folder", "x"]
+
+
+def texts(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_a_text_that_changes_is_kept_beside_the_older_ones(tmp_path: Path) -> None:
+    for text in ("a", "a", "b\r\n", "b\r\n", "a"):
+        write_unless_kept(tmp_path / "source.py", text)
+    assert [(tmp_path / name).read_bytes() for name in ("source.py", "source.2.py", "source.3.py")] == [
+        b"a",
+        b"b\r\n",
+        b"a",
+    ]
+    assert len(texts(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("missing", ["source.py", "source.2.py"])
+def test_a_text_takes_no_other_ones_place_where_one_is_missing(tmp_path: Path, missing: str) -> None:
+    for text in "abc":
+        write_unless_kept(tmp_path / "source.py", text)
+    (tmp_path / missing).unlink()
+    kept = texts(tmp_path)
+    write_unless_kept(tmp_path / "source.py", "d")
+    assert texts(tmp_path) == kept | {"source.4.py": "d"}
+
+
+def test_the_newest_source_is_that_of_the_greatest_number(tmp_path: Path) -> None:
+    layout = RunLayout(tmp_path)
+    assert layout.newest_source == layout.source
+    assert layout.sources() == []
+    for name in ("source.py", "source.2.py", "source.10.py", "source.9.py"):
+        (tmp_path / name).touch()
+    for name in ("source.1.py", "source.02.py", "source.11.py.part", "source.old.py", "resource.12.py"):
+        (tmp_path / name).touch()
+    assert layout.newest_source.name == "source.10.py"
+    assert [path.name for path in layout.sources()] == ["source.py", "source.2.py", "source.9.py", "source.10.py"]

@@ -19,7 +19,7 @@ import pytest
 from calling_home import by_value, call_home, open_home
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
-from store_runs import complete_trial, record, run_on_disk
+from store_runs import begun, complete_trial, record, run_on_disk
 from url_homes import Machine, files_below, remove_there
 
 from lagom_magic import Float, OptimizationConfig, Run
@@ -27,7 +27,8 @@ from lagom_magic.cluster.process import ProcessLauncher
 from lagom_magic.errors import ConfigError
 from lagom_magic.events.facts import RunEnded, RunState
 from lagom_magic.experiment import launch
-from lagom_magic.store import registry
+from lagom_magic.store import mirror, registry
+from lagom_magic.store.alike import Alike, marker, stamp_of
 from lagom_magic.store.index import run_dirs
 from lagom_magic.store.journal import JournalReader
 from lagom_magic.store.layout import default_home
@@ -152,13 +153,92 @@ def test_models_that_a_run_exported_are_there_at_its_end(start: Start, url: str)
     assert files_there(url, run) == files_of(run.dir)
 
 
-def test_what_a_run_no_longer_has_is_removed_there(start: Start, url: str) -> None:
+def test_whatever_is_missing_in_the_working_copy_stays_there(start: Start, url: str) -> None:
     run = start(quadratic, num_trials=1)
-    (run.dir / "trials" / "0000" / "output.log").unlink()
-    (run.dir / "notes.json").write_text('{"note": "good"}')
-    mark_changed(run.dir)
+    change_notes(run.dir, add=["paper"])
     assert refresh_home() == ""
-    assert files_there(url, run) == files_of(run.dir)
+    there = files_there(url, run)
+    assert there == without_locks(run.dir)
+    for name in there:  # as a tidy-up of ~/.cache takes them
+        (run.dir / name).unlink(missing_ok=True)
+        mark_changed(run.dir)
+        assert refresh_home() == ""
+        assert files_there(url, run) == there
+    assert tags_of(run.dir) == ("paper",)
+
+
+def test_what_a_tidy_up_took_from_the_working_copy_is_fetched_when_it_is_asked_for(start: Start, url: str) -> None:
+    run = start(quadratic, num_trials=2)
+    whole = files_of(run.dir)
+    for name in whole:
+        if name not in ("run.json", "events.jsonl"):
+            (run.dir / name).unlink()
+    fetch(run.dir)
+    brought = files_of(run.dir)
+    assert brought == {name: data for name, data in whole.items() if "call/" not in name}
+    assert files_there(url, run) == whole
+    for path in run.dir.rglob("trials/**/notes.txt"):
+        path.unlink()
+    fetch(run.dir)
+    assert files_of(run.dir) == brought
+
+
+def test_it_is_fetched_also_when_the_tidy_up_took_the_record_of_what_was_sent(start: Start, url: str) -> None:
+    run = start(quadratic, num_trials=1)
+    shutil.rmtree(default_home() / ".remote")
+    (run.dir / "trials/0000/artifacts/notes.txt").unlink()
+    fetch(run.dir)
+    assert files_of(run.dir) == files_there(url, run)
+
+
+@pytest.mark.parametrize("name", ["run.json", "events.jsonl", ""])
+def test_a_run_that_cannot_be_listed_any_more_comes_back_with_the_next_list(url: str, name: str) -> None:
+    made = sent_run()
+    there = below(url, made)
+    for path in list(made.rglob(name or "*")):
+        if path.is_file():
+            path.unlink()
+    assert refresh_home() == ""
+    assert run_dirs(default_home()) == [made]
+    assert trials(made) == [0, 1, 2]
+    fetch(made)
+    assert without_locks(made) == there == below(url, made)
+
+
+def test_what_a_run_replaces_when_it_goes_on_is_replaced_there_too(url: str) -> None:
+    made = sent_run()
+    store = RunStore.resume(made, {}, "", len(JournalReader(made).read_new()), pytest.fail)
+    record(store, [*begun(n_trials=4), *complete_trial(3, 0.95)])
+    store.close()
+    (made / "result.json").unlink()  # this driver was killed, and could send nothing
+    mark_changed(made)
+    assert "result.json" in below(url, made)
+    assert refresh_home() == ""
+    assert below(url, made) == without_locks(made)
+    fetch(made)
+    assert not (made / "result.json").exists()
+
+
+def test_a_checkpoint_goes_there_when_two_newer_ones_are_kept(url: str) -> None:
+    made = run_on_disk(default_home())
+    folder = made / "trials/0000/checkpoint"
+    folder.mkdir()
+    for step in range(1, 5):
+        (folder / f"{step:08d}.pt").write_text(f"weights {step}")
+    mark_changed(made)
+    assert refresh_home() == ""
+    whole = below(url, made)
+    for step in (1, 2):  # as the training does
+        (folder / f"{step:08d}.pt").unlink()
+        del whole[f"trials/0000/checkpoint/{step:08d}.pt"]
+    mark_changed(made)
+    assert refresh_home() == ""
+    assert below(url, made) == whole
+    (folder / "00000003.pt").unlink()  # as a tidy-up does
+    mark_changed(made)
+    assert refresh_home() == ""
+    fetch(made)
+    assert without_locks(made) == whole == below(url, made)
 
 
 def test_another_machine_lists_and_shows_the_run_and_fetches_its_files_when_asked(
@@ -438,7 +518,6 @@ def test_a_file_that_only_lies_there_is_let_be(url: str) -> None:
     filesystem, root = fsspec.core.url_to_fs(url)
     filesystem.pipe_file(f"{root}/digits/{made.name}/thesis.txt", b"of a person")
     change_notes(made, add=["paper"])
-    (made / "source.py").unlink()
     assert refresh_home() == ""
     assert below(url, made) == without_locks(made) | {"thesis.txt": b"of a person"}
 
@@ -487,6 +566,31 @@ def test_a_place_out_of_reach_hides_no_run_that_was_made_here(
     monkeypatch.setattr(MemoryFileSystem if url.startswith("memory") else LocalFileSystem, "find", find)
     fetch(made)
     assert f"whether another machine went on with run {made.name} is not known: no route to host" in caplog.text
+
+
+@pytest.mark.parametrize("url", ["memory://bucket/runs"], indirect=True)
+def test_a_place_that_hangs_is_asked_by_one_thread_however_often_runs_are_listed(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = sent_run()
+    goes_on, list_folder = threading.Event(), MemoryFileSystem.ls
+
+    def hang(*args: Any, **options: Any) -> Any:
+        goes_on.wait(WAIT_S)
+        return list_folder(*args, **options)
+
+    monkeypatch.setattr(MemoryFileSystem, "ls", hang)
+    monkeypatch.setattr(mirror, "_REFRESH_TIMEOUT_S", 0.1)
+    before = set(threading.enumerate())
+    told = [refresh_home() for _ in range(3)]
+    assert told[0] == f"{url}: it is not done after 0.1 s; what is shown is this machine's copy."
+    assert all("not done yet, and nothing more is asked until it is" in text for text in told[1:])
+    fetch(made)
+    (asking,) = set(threading.enumerate()) - before
+    goes_on.set()
+    asking.join(WAIT_S)
+    monkeypatch.setattr(mirror, "_REFRESH_TIMEOUT_S", WAIT_S)
+    assert refresh_home() == ""
 
 
 def test_who_is_cut_off_while_it_fetches_does_it_again(
@@ -552,6 +656,34 @@ def test_a_run_that_has_only_begun_elsewhere_is_listed_when_it_has_a_journal(url
     filesystem.pipe_file(f"{root}/digits/{made.name}/events.jsonl", (made / "events.jsonl").read_bytes())
     assert refresh_home() == ""
     assert trials(here(made)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("url", ["memory://bucket/runs"], indirect=True)
+def test_two_kernels_that_fetch_one_run_at_once_both_have_it(url: str, machine: Machine) -> None:
+    class Meeting(MemoryFileSystem):
+        """Who fetches waits once for another who does."""
+
+        protocol = "meeting"
+        cachable = False
+
+        def get_file(self, rpath: str, lpath: str, *args: Any, **options: Any) -> None:
+            if threading.current_thread() not in met:
+                met.add(threading.current_thread())
+                meeting.wait(30.0)
+            super().get_file(rpath, lpath, *args, **options)
+
+    met, meeting = set[threading.Thread](), threading.Barrier(2)
+    made = sent_run()
+    machine("b")
+    remote = Remote(open_remote(url).address, Meeting(), "/bucket/runs")
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(pull, default_home(), remote) for _ in range(2)]:
+            done.result(WAIT_S)
+    assert trials(here(made)) == [0, 1, 2]
+    assert list((default_home() / ".remote").glob("part-*")) == []
+    known = Alike(marker(here(made), "alike")).files
+    assert known == {path: stamp_of(here(made) / path) for path in known}  # of the one that was kept
+    assert "events.jsonl" in known
 
 
 class Tagged(MemoryFileSystem):

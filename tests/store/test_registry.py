@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -242,6 +243,62 @@ def test_what_fails_half_way_leaves_nothing_behind(tmp_path: Path) -> None:
         registry.add(tmp_path, "digits", fail)
     assert list((tmp_path / ".models/digits").iterdir()) == []
     assert registry.versions(tmp_path).versions == ()
+
+
+DYING = """
+import os, sys
+from pathlib import Path
+from lagom_magic.store.registry import add
+
+def place(folder):
+    (folder / "model.bin").write_bytes(b"w" * 100_000)
+    os._exit(9)
+
+add(Path(sys.argv[1]), "digits", place)
+"""
+
+
+def test_what_a_killed_export_left_goes_with_an_export_of_that_model_a_day_later(tmp_path: Path) -> None:
+    assert subprocess.run([sys.executable, "-c", DYING, str(tmp_path)], check=False).returncode == 9
+    folder = tmp_path / ".models/digits"
+    (left,) = folder.glob(".part-*")
+    assert add(tmp_path).version == 1
+    assert left.exists()  # it may be an export that goes on
+    (tmp_path / "elsewhere").mkdir()
+    (folder / ".part-link").symlink_to(tmp_path / "elsewhere")
+    (folder / ".part-file").touch()
+    long_ago = time.time() - 25 * 3600
+    for path in folder.glob(".part-*"):
+        os.utime(path, (long_ago, long_ago), follow_symlinks=False)
+    assert add(tmp_path, "iris").version == 1
+    assert left.exists()
+    assert add(tmp_path).version == 2
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "2"]
+    assert (tmp_path / "elsewhere").is_dir()
+
+
+RENUMBERING = """
+import os, sys
+from pathlib import Path
+from lagom_magic.store.registry import find, renumber
+
+def die_after(source, target, rename=os.rename):
+    rename(source, target)
+    os._exit(9)
+
+os.rename = die_after
+renumber(find(Path(sys.argv[1]), "digits"), 5)
+"""
+
+
+def test_a_version_whose_renumbering_was_killed_is_never_taken_for_a_leftover(tmp_path: Path) -> None:
+    add(tmp_path)
+    assert subprocess.run([sys.executable, "-c", RENUMBERING, str(tmp_path)], check=False).returncode == 9
+    (moved,) = (path for path in (tmp_path / ".models/digits").iterdir())
+    long_ago = time.time() - 25 * 3600
+    os.utime(moved, (long_ago, long_ago))
+    assert add(tmp_path).version == 2
+    assert (moved / "files/model.bin").read_text() == "weights"
 
 
 def test_a_link_in_place_of_a_model_or_a_version_is_not_followed(tmp_path: Path) -> None:

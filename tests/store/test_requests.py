@@ -22,7 +22,7 @@ from store_runs import store_in
 from lagom_magic.cluster.usercode import UserCode
 from lagom_magic.errors import ConfigError, StoreError
 from lagom_magic.store import requests as requests_module
-from lagom_magic.store.journal import wait_for_driver
+from lagom_magic.store.journal import JournalReader, wait_for_driver
 from lagom_magic.store.layout import RunLayout
 from lagom_magic.store.requests import MAX_REQUEST_BYTES, Request, RequestPipe, send_request
 from lagom_magic.store.store import RunStore
@@ -296,6 +296,20 @@ def test_a_store_has_its_pipe_for_as_long_as_it_is_open(tmp_path: Path) -> None:
     assert not store.layout.requests.exists()
     with pytest.raises(StoreError, match="it has ended"):
         send_request(store.layout.root, {"action": "stop"})
+
+
+def test_the_pipe_that_a_killed_driver_has_left_gives_way_to_the_next_drivers(tmp_path: Path) -> None:
+    with store_in(tmp_path) as store:
+        root = store.layout.root
+    os.mkfifo(store.layout.requests)
+    told: list[str] = []
+    resumed = RunStore.resume(root, {}, "", len(JournalReader(root).read_new()), told.append)
+    send_request(root, {"action": "prune", "trial_id": 3})
+    assert resumed.requests is not None
+    assert resumed.requests.read() == [Request("prune", 3)]
+    resumed.close()
+    assert told == []
+    assert not store.layout.requests.exists()
 
 
 def test_where_no_pipe_can_be_made_the_run_goes_on_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,6 +177,15 @@ def test_a_tag_and_a_note_are_found_as_soon_as_they_are_given(tmp_path: Path) ->
     assert found(tmp_path, "tag:paper") == []
 
 
+def test_the_words_of_all_functions_that_a_run_went_on_with_are_found(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "mended", [], source="albatross")
+    assert (found(tmp_path, "albatross"), found(tmp_path, "zebrafish")) == (["mended"], [])
+    for number, word in enumerate(("zebrafish", "walrus"), 2):
+        (run / f"source.{number}.py").write_text(word)
+    for word in ("albatross", "zebrafish", "walrus"):
+        assert found(tmp_path, word) == ["mended"]
+
+
 def test_a_live_run_is_found_by_what_it_has_so_far(tmp_path: Path) -> None:
     with store_in(tmp_path) as store:
         record(store, whole_run()[:-1])
@@ -320,3 +329,83 @@ def test_the_index_finds_what_the_folders_say(many: tuple[Path, list[Any]], term
     hits = search(home, " ".join(terms), now_s=LATER_S).found
     assert {hit.summary.run_id: hit.trial and hit.trial.id for hit in hits} == expected
     assert (home / INDEX_NAME).is_file()
+
+
+@pytest.fixture(scope="module")
+def odd_numbers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home of runs that each had an odd number as n, which is also the name."""
+    folder = tmp_path_factory.mktemp("odd")
+    for name, value in _ODD_NUMBERS.items():
+        make_run(folder, name, [({"n": value}, {"accuracy": 0.5})])
+    make_run(folder, "mixed", [({"n": value}, {"accuracy": 0.5}) for value in (1, 2**53 + 1, "16", 2**2048)])
+    return folder
+
+
+_ODD_NUMBERS = {
+    "seven": 7,
+    "nearly_seven": 7.000000001,
+    "seed": 3_000_000_000,
+    "seed_and_2": 3_000_000_002,
+    "exact": 2**53,
+    "exact_and_1": 2**53 + 1,
+    "float_exact": float(2**53),
+    "large_float": 1e300,
+    "tiny": 5e-324,
+    "minus_exact_and_1": -(2**53) - 1,
+    "huge": 2**2048 + 1,
+    "minus_huge": -(2**2048) - 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("n=7", ["nearly_seven", "seven"]),
+        ("n=3000000000", ["seed"]),
+        ("n=3000000002", ["seed_and_2"]),
+        ("n=3e9", ["seed", "seed_and_2"]),
+        ("n=9007199254740992", ["exact", "float_exact"]),
+        ("n=9007199254740993", ["exact_and_1", "mixed"]),
+        ("n>=9007199254740993 n<1e299", ["exact_and_1", "mixed"]),
+        ("n>9007199254740992 n<1e299", ["exact_and_1", "mixed"]),
+        ("n<9007199254740993 n>3000000002", ["exact", "float_exact"]),
+        ("n<-9007199254740992", ["minus_exact_and_1", "minus_huge"]),
+        ("n<=-9007199254740993", ["minus_exact_and_1", "minus_huge"]),
+        (f"n={2**2048 + 1}", ["huge"]),
+        (f"n>={2**2048}", ["huge", "mixed"]),
+        (f"n>{2**2048}", ["huge"]),
+        ("n=inf", []),
+        ("n=16", ["mixed"]),
+    ],
+)
+def test_whole_numbers_are_compared_exactly_however_large(odd_numbers: Path, query: str, names: list[str]) -> None:
+    assert found(odd_numbers, query) == names
+
+
+_BOUNDS = st.sampled_from(
+    [*map(str, _ODD_NUMBERS.values()), "inf", "-inf", "1e308", "1e309", "0", "16", "9007199254740994", str(2**2048)]
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(terms=st.lists(st.tuples(st.sampled_from(["<", "<=", ">", ">=", "="]), _BOUNDS), min_size=1, max_size=2))
+def test_index_and_folders_agree_on_odd_numbers(odd_numbers: Path, terms: list[tuple[str, str]]) -> None:
+    found(odd_numbers, " ".join(f"n{sign}{bound}" for sign, bound in terms))
+
+
+@pytest.mark.parametrize("has_index", [True, False])
+def test_names_that_no_complete_trial_has_are_told_when_nothing_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_index: bool
+) -> None:
+    if not has_index:
+        monkeypatch.setattr("lagom_magic.store.snapshot._index_files", lambda home: iter(()))
+    make_run(tmp_path, "boosted", [({"lr": 0.1, "depth": 3}, {"validation_0-logloss": 0.4, "accuracy": 0.9})])
+    assert search(tmp_path, "logloss<0.5 acuracy>0 lr>0").unknown == {
+        "logloss": ["validation_0-logloss"],
+        "acuracy": ["accuracy"],
+    }
+    assert search(tmp_path, "zzz=1").unknown == {"zzz": []}
+    assert search(tmp_path, "zzz=1").known == ["accuracy", "depth", "lr", "validation_0-logloss"]
+    assert search(tmp_path, "lr<0.01").unknown == {}
+    assert search(tmp_path, "lr<1").known == []
+    assert search(tmp_path / "empty", "zzz=1").unknown == {}

@@ -4,11 +4,13 @@ import hashlib
 import json
 import os
 import threading
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 from store_runs import Written, begun, complete_trial, record, run_on_disk, store_in, whole_run
+from stumbling import interrupted_at
 
 from lagom_magic.errors import ConfigError, StoreError
 from lagom_magic.events.facts import (
@@ -22,7 +24,7 @@ from lagom_magic.events.facts import (
     WorkerLost,
 )
 from lagom_magic.store.console import WorkerConsole
-from lagom_magic.store.journal import JournalReader
+from lagom_magic.store.journal import JournalReader, is_being_written
 from lagom_magic.store.store import RunStore
 
 
@@ -223,3 +225,62 @@ def test_work_that_fails_is_told_of_once_and_the_stores_thread_goes_on(
     ]
     assert store.layout.output_log(1, 0, 1).read_bytes() == b"x\n" * 3
     assert json.loads(store.layout.result.read_text())["num_trials"] == 3
+
+
+def open_files() -> list[str]:
+    """What this process has open below a folder of runs."""
+    links = (Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd"))
+    return sorted(target for link in links if "/digits/" in (target := os.readlink(link) if link.is_symlink() else ""))
+
+
+def store_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "lagom-store"]
+
+
+def test_a_resume_that_is_interrupted_at_any_step_leaves_the_run_free(tmp_path: Path) -> None:
+    facts = whole_run()
+    run = run_on_disk(tmp_path, facts=facts)
+    result = (run / "result.json").read_bytes()
+    for nth in count(1):
+        try:
+            with interrupted_at(nth, "store/store.py") as called:
+                store = RunStore.resume(run, {}, f"x = {nth}\n", len(facts), pytest.fail)
+        except KeyboardInterrupt:
+            assert not is_being_written(run), called
+            assert open_files() == [], called
+            assert store_threads() == [], called
+            assert not (run / "requests").exists(), called
+            assert (run / "result.json").read_bytes() == result, called
+        else:
+            store.close()
+            break
+    assert nth > 10
+
+
+def test_a_run_that_is_interrupted_while_it_is_created_leaves_nothing_open(tmp_path: Path) -> None:
+    for nth in count(1):
+        try:
+            with interrupted_at(nth, "store/store.py") as called:
+                store = RunStore.create(tmp_path, "digits", {}, "", pytest.fail)
+        except KeyboardInterrupt:
+            assert open_files() == [], called
+            assert store_threads() == [], called
+        else:
+            store.close()
+            break
+    assert nth > 10
+
+
+def test_a_run_for_which_there_is_no_thread_is_free_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_thread(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    facts = whole_run()
+    run = run_on_disk(tmp_path, facts=facts)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", no_thread)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            RunStore.resume(run, {}, "", len(facts), pytest.fail)
+    assert not is_being_written(run)
+    assert open_files() == []
+    RunStore.resume(run, {}, "", len(facts), pytest.fail).close()

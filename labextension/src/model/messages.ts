@@ -80,6 +80,8 @@ export interface ITrial {
   /** Seconds since the epoch. */
   readonly started_at: number | null;
   readonly ended_at: number | null;
+  /** For how long the run lay still since then, before it was resumed. */
+  readonly paused_s: number;
   readonly duration_s: number;
   readonly step: number | null;
   readonly value: number | null;
@@ -267,6 +269,7 @@ function parseTrial(data: JsonRecord): ITrial {
     budget: numberOrNull(data.budget),
     started_at: numberOrNull(data.started_at),
     ended_at: numberOrNull(data.ended_at),
+    paused_s: numberOrNull(data.paused_s) ?? 0,
     duration_s: countOf(data.duration_s),
     step: numberOrNull(data.step),
     value: parseNumber(data.value),

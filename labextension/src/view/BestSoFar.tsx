@@ -118,7 +118,7 @@ function endedTrials(
     .filter((_, index) => index % stride === 0)
     .map(trial => ({
       id: trial.id,
-      at_s: (trial.ended_at ?? 0) - started_at,
+      at_s: (trial.ended_at ?? 0) + trial.paused_s - started_at,
       value: trial.value ?? 0,
       state: trial.state.toLowerCase()
     }));
