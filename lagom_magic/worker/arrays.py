@@ -1,4 +1,4 @@
-"""Arrays and tensors that a training function returns: all are kept as `.npy`, those that can be images as PNG too.
+"""Arrays and tensors that a training function returns: kept as `.npy`, those that can be images as PNG too.
 
 Nothing is imported to find out what a value is: what is not imported has no instances.
 """
@@ -10,6 +10,10 @@ from typing import Any
 
 #: Kinds of NumPy's types that are kept: not objects, which a `.npy` file holds pickled, and not raw memory.
 _KINDS = "biufcSUmM"
+#: A sparse tensor that takes more than this when it is dense stays as it is.
+_MAX_DENSE_BYTES = 64 << 20
+#: More are data, not a picture: its PNG would take longer than the array to write, and no page shows it.
+_MAX_PIXELS = 1 << 24
 
 
 def as_array(value: Any) -> tuple[Any, bool] | None:
@@ -21,7 +25,7 @@ def as_array(value: Any) -> tuple[Any, bool] | None:
     if _is_a("numpy", "ndarray", value):
         array, is_tensor = value, False
     elif _is_a("torch", "Tensor", value):
-        plain = value.detach().to_dense() if value.is_sparse else value.detach()
+        plain = value.detach().to_dense() if _is_sparse(value) else value.detach()
         if str(plain.dtype) == "torch.bfloat16":  # of which NumPy has none
             plain = plain.float()
         array, is_tensor = plain.resolve_conj().resolve_neg().cpu().numpy(), True
@@ -30,6 +34,17 @@ def as_array(value: Any) -> tuple[Any, bool] | None:
     else:
         return None
     return (array, is_tensor) if array.dtype.kind in _KINDS and array.ndim > 0 else None
+
+
+def is_too_sparse(value: Any) -> bool:
+    """Whether it is a sparse tensor of PyTorch that would be huge as an array."""
+    if not _is_a("torch", "Tensor", value) or not _is_sparse(value):
+        return False
+    return int(value.numel() * value.element_size()) > _MAX_DENSE_BYTES
+
+
+def _is_sparse(tensor: Any) -> bool:
+    return str(tensor.layout).startswith("torch.sparse")  # compressed ones are not `is_sparse`
 
 
 def _is_a(module: str, name: str, value: Any) -> bool:
@@ -45,11 +60,17 @@ def save_array(array: Any, path: str) -> None:
         np.save(file, array, allow_pickle=False)
 
 
+def save_sparse(tensor: Any, path: str) -> None:
+    """Writes a `.pt` file for `torch.load`."""
+    sys.modules["torch"].save(tensor.detach(), path)
+
+
 def as_pixels(array: Any, *, colours_first: bool) -> Any | None:
     """The array as 8-bit pixels for `save_pixels`, when it can be an image; else None.
 
-    It can be one when it is H×W, H×W×1, H×W×3 or H×W×4, of a tensor also 1, 3 or 4 times H×W, with at least 2×2 pixels,
-    and holds bytes (uint8) or floating-point numbers from 0 to 1. A matrix of counts is none.
+    It can be one when it is H×W, H×W×1, H×W×3 or H×W×4, of a tensor also 1, 3 or 4 times H×W, with at least 2×2 pixels
+    and at most some 16 million, and holds bytes (uint8) or floating-point numbers from 0 to 1. A matrix of counts is
+    none.
     """
     import numpy as np
 
@@ -58,7 +79,7 @@ def as_pixels(array: Any, *, colours_first: bool) -> Any | None:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     is_shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
-    if not is_shaped or min(array.shape[:2]) < 2:
+    if not is_shaped or min(array.shape[:2]) < 2 or array.shape[0] * array.shape[1] > _MAX_PIXELS:
         return None
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 
@@ -24,12 +25,22 @@ def as_number(value: Any) -> float | None:
 
 
 def _item(value: Any) -> float | None:
-    """Of an array or tensor, if it has one element."""
+    """Of an array or tensor, if it has one element that is neither a time nor masked."""
     try:
         number = value.item()
     except (ValueError, RuntimeError, TypeError):
         return None
-    return as_number(number) if type(number) is not type(value) else None
+    kind = getattr(getattr(value, "dtype", None), "kind", "")  # of NumPy's types
+    if kind in ("m", "M") or _is_masked(value):
+        return None
+    if type(number) is type(value):  # Python has none of its own for a long double
+        return _as_float(value) if kind == "f" else None
+    return as_number(number)
+
+
+def _is_masked(value: Any) -> bool:
+    masks = sys.modules.get("numpy.ma")
+    return masks is not None and isinstance(value, masks.MaskedArray) and bool(masks.getmaskarray(value).any())
 
 
 def _as_float(value: Any) -> float | None:

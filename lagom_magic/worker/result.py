@@ -13,8 +13,9 @@ from functools import partial
 from typing import Any
 
 from lagom_magic.events.facts import Metrics
-from lagom_magic.worker.arrays import as_array, as_pixels, save_array, save_pixels
+from lagom_magic.worker.arrays import as_array, as_pixels, is_too_sparse, save_array, save_pixels, save_sparse
 from lagom_magic.worker.numbers import as_number
+from lagom_magic.worker.workdir import free_name
 
 _MAX_REPR_CHARACTERS = 10_000
 #: Beyond as many values the rest is only counted: the end of a trial is one message of limited size.
@@ -22,6 +23,9 @@ _MAX_VALUES = 200
 _MAX_WARNINGS = 2 * _MAX_VALUES
 _MAX_METRICS = 10_000
 _MAX_ERROR_CHARACTERS = 500
+#: What a PNG can hold of Pillow's modes, and which of them comes nearest to some others; of all else it is RGB.
+_PNG_MODES = frozenset({"1", "L", "LA", "I;16", "I;16B", "P", "RGB", "RGBA"})
+_NEAREST_PNG_MODE = {"I": "I;16", "La": "LA", "PA": "RGBA", "RGBa": "RGBA"}
 
 
 @dataclass(slots=True)
@@ -39,38 +43,68 @@ class Result:
     warnings: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Folders:
+    """Where files go, and of what is returned by its path the only places that something may be moved from."""
+
+    artifacts: str
+    work: str
+
+    def may_be_moved(self, path: str) -> bool:
+        """Whether a file is the trial's own, and not shown by a link; artifacts of the trial have their place."""
+        if os.path.islink(path) or os.path.isabs(path):
+            return False
+        homes = (self.work, os.path.join(os.path.dirname(self.artifacts), "files"))
+        return _is_below(path, [home for home in homes if home])
+
+    def holds_folder(self, path: str) -> bool:
+        """Whether a folder lies inside the current directory, the working directory or the trial's own."""
+        return _is_below(path, [os.curdir, os.path.dirname(self.artifacts), *([self.work] if self.work else [])])
+
+
+def _is_below(path: str, folders: list[str]) -> bool:
+    real = os.path.realpath(path)
+    return any(real.startswith(os.path.realpath(folder) + os.sep) for folder in folders)
+
+
 def normalise(
-    returned: Any, metric_name: str, artifacts_dir: str, *, keeps_files: bool = True, keeps_models: bool = True
+    returned: Any,
+    metric_name: str,
+    artifacts_dir: str,
+    *,
+    workdir: str = "",
+    keeps_files: bool = True,
+    keeps_models: bool = True,
 ) -> Result:
     """Sorts a returned value.
 
     Args:
         returned: anything.
         metric_name: what a bare number is called.
-        artifacts_dir: where files go; made when there is one.
+        artifacts_dir: where files go, in the trial's folder; made when there is one.
+        workdir: the trial's working directory, whose own files are moved when they are returned; others are copied.
         keeps_files: False = only numbers count, as of a rank beside the first.
         keeps_models: False = models are passed over, for they are saved already.
     """
     result = Result()
     if returned is None:
         return result
-    if isinstance(returned, dict):
-        items = {str(key): value for key, value in returned.items()}
-    elif isinstance(returned, (list, tuple)) and all(as_number(value) is not None for value in returned):
-        items = {f"metric_{i}": value for i, value in enumerate(returned)}
-    else:
-        items = {metric_name if as_number(returned) is not None else _name_of(returned): returned}
     n_metrics_dropped = n_values_dropped = 0
-    for key, value in items.items():
-        number = as_number(value)
+    for key, value in _items_of(returned, metric_name).items():
+        number, is_done = None, False
+        try:
+            number = as_number(value)
+            if number is None and keeps_files:
+                is_done = not keeps_models and model_saver(value) is not None
+                is_done = is_done or _keep_file(result, key, value, _Folders(artifacts_dir, workdir))
+        except Exception as error:  # an odd object of the user's: the numbers count more
+            result.warnings.append(f"{key!r} raised {_brief(error)} when it was looked at.")
         if number is not None:
             if len(result.metrics) < _MAX_METRICS or key == metric_name:
                 result.metrics[key] = number
             else:
                 n_metrics_dropped += 1
-        elif not keeps_files or (not keeps_models and model_saver(value) is not None):
-            continue
-        elif not _keep_file(result, key, value, artifacts_dir):
+        elif keeps_files and not is_done:
             if len(result.values) < _MAX_VALUES:
                 _keep_repr(result, key, value)
             else:
@@ -87,6 +121,25 @@ def normalise(
     return result
 
 
+def _items_of(returned: Any, metric_name: str) -> dict[str, Any]:
+    """Key → value of what was returned; of what raises when it is looked at, itself under the key "value"."""
+    try:
+        if isinstance(returned, dict):
+            return {_text_of(key): value for key, value in returned.items()}
+        if isinstance(returned, (list, tuple)) and all(as_number(value) is not None for value in returned):
+            return {f"metric_{i}": value for i, value in enumerate(returned)}
+        return {metric_name if as_number(returned) is not None else _name_of(returned): returned}
+    except Exception:  # will be told when the value itself is looked at, or its repr
+        return {"value": returned}
+
+
+def _text_of(key: Any) -> str:
+    try:
+        return str(key)
+    except Exception:  # the user's own __str__
+        return type(key).__name__
+
+
 def _name_of(value: Any) -> str:
     """The key of something returned alone."""
     if model_saver(value) is not None:
@@ -94,17 +147,17 @@ def _name_of(value: Any) -> str:
     return "figure" if _image_saver(value) is not None else "value"
 
 
-def _keep_file(result: Result, key: str, value: Any, artifacts_dir: str) -> bool:
+def _keep_file(result: Result, key: str, value: Any, folders: _Folders) -> bool:
     """Puts a path, figure, image or model under `artifacts/`; False when it is none or that failed."""
     if isinstance(value, (str, os.PathLike)):
-        return _keep_path(result, key, os.fspath(value), artifacts_dir)
+        return _keep_path(result, key, os.fspath(value), folders)
     saver = model_saver(value) or _image_saver(value)
     if saver is None:
-        return _keep_array(result, key, value, artifacts_dir)
+        return _keep_array(result, key, value, folders.artifacts)
     suffix, save = saver
     try:
-        os.makedirs(artifacts_dir, exist_ok=True)
-        save(_free_name(artifacts_dir, _file_name(key) + suffix))
+        os.makedirs(folders.artifacts, exist_ok=True)
+        _save_whole(save, free_name(folders.artifacts, _file_name(key) + suffix))
     except Exception as error:  # the user's object and a foreign library: whatever it is, the numbers count more
         result.warnings.append(f"{key!r} could not be saved ({_brief(error)}); its repr was kept.")
         return False
@@ -114,19 +167,23 @@ def _keep_file(result: Result, key: str, value: Any, artifacts_dir: str) -> bool
 def _keep_array(result: Result, key: str, value: Any, artifacts_dir: str) -> bool:
     """Puts an array or tensor under `artifacts/`, and a PNG beside it when it can be an image."""
     try:
+        if is_too_sparse(value):
+            os.makedirs(artifacts_dir, exist_ok=True)
+            _save_whole(partial(save_sparse, value), free_name(artifacts_dir, _file_name(key) + ".pt"))
+            return True
         found = as_array(value)
         if found is None:
             return False
         array, is_tensor = found
         os.makedirs(artifacts_dir, exist_ok=True)
-        _save_whole(partial(save_array, array), _free_name(artifacts_dir, _file_name(key) + ".npy"))
+        _save_whole(partial(save_array, array), free_name(artifacts_dir, _file_name(key) + ".npy"))
     except Exception as error:  # a foreign library, a full disk: the numbers count more
         result.warnings.append(f"{key!r} could not be saved ({_brief(error)}); its repr was kept.")
         return False
     try:
         pixels = as_pixels(array, colours_first=is_tensor)
         if pixels is not None:
-            _save_whole(partial(save_pixels, pixels), _free_name(artifacts_dir, _file_name(key) + ".png"))
+            _save_whole(partial(save_pixels, pixels), free_name(artifacts_dir, _file_name(key) + ".png"))
     except Exception as error:
         result.warnings.append(f"{key!r} is kept as an array, but not as an image ({_brief(error)}).")
     return True
@@ -141,19 +198,19 @@ def _save_whole(save: Callable[[str], Any], path: str) -> None:
         raise
 
 
-def _keep_path(result: Result, key: str, path: Any, artifacts_dir: str) -> bool:
+def _keep_path(result: Result, key: str, path: Any, folders: _Folders) -> bool:
     if not isinstance(path, str) or not path or "\0" in path or len(path) > os.pathconf("/", "PC_PATH_MAX"):
         return False
     if not os.path.exists(path):
         if os.path.splitext(path)[1] or os.sep in path:
             result.warnings.append(f"{key!r}: there is no file {path!r}; the text was kept.")
         return False
-    if os.path.isdir(path) and not _is_trials_own(path, artifacts_dir):
+    if os.path.isdir(path) and not folders.holds_folder(path):
         return False  # such as "." or a data folder: too much to copy for a word that may mean something else
-    target = _free_name(artifacts_dir, os.path.basename(os.path.normpath(path)))
+    target = free_name(folders.artifacts, os.path.basename(os.path.normpath(path)))
     try:
-        os.makedirs(artifacts_dir, exist_ok=True)
-        _put(path, target)
+        os.makedirs(folders.artifacts, exist_ok=True)
+        _put(path, target, is_movable=folders.may_be_moved(path))
     except OSError as error:  # such as a full disk: the numbers count more
         with contextlib.suppress(OSError):
             os.unlink(target)  # half a file; of a folder stays what could be copied
@@ -162,26 +219,22 @@ def _keep_path(result: Result, key: str, path: Any, artifacts_dir: str) -> bool:
     return True
 
 
-def _put(path: str, target: str) -> None:
+def _put(path: str, target: str, *, is_movable: bool) -> None:
     if os.path.isdir(path):
         shutil.copytree(path, target, symlinks=True)  # a link may lead nowhere, or round in a circle
     elif not os.path.isfile(path):
         raise OSError("it is a pipe, a socket or a device")  # reading it may never end
-    elif os.path.islink(path) or os.path.isabs(path) or path.startswith(os.pardir):
-        shutil.copy2(path, target)  # not the trial's own: the notebook's file, or one from elsewhere
-    else:
+    elif is_movable:
         shutil.move(path, target)
+    else:
+        shutil.copy2(path, target)  # the notebook's file, or one from elsewhere
 
 
 def _brief(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:_MAX_ERROR_CHARACTERS]
-
-
-def _is_trials_own(folder: str, artifacts_dir: str) -> bool:
-    """Whether a folder lies inside the working directory or the trial's own."""
-    real = os.path.realpath(folder)
-    homes = (os.path.realpath(os.curdir), os.path.dirname(os.path.realpath(artifacts_dir)))
-    return any(real.startswith(home + os.sep) for home in homes)
+    try:
+        return f"{type(error).__name__}: {error}"[:_MAX_ERROR_CHARACTERS]
+    except Exception:  # the user's own __str__
+        return type(error).__name__
 
 
 def _keep_repr(result: Result, key: str, value: Any) -> None:
@@ -207,8 +260,17 @@ def _image_saver(value: Any) -> tuple[str, Callable[[str], Any]] | None:
     if module.startswith("plotly") and hasattr(value, "write_html"):
         return ".html", value.write_html
     if module.startswith("PIL") and hasattr(value, "save"):
-        return ".png", value.save
+        return ".png", lambda path: _for_png(value).save(path)
     return None
+
+
+def _for_png(image: Any) -> Any:
+    """A PIL image in a mode that PNG has."""
+    if image.mode in _PNG_MODES:
+        return image
+    if image.mode == "F" and image.getextrema()[0] >= 0 and image.getextrema()[1] <= 1:
+        image = image.point(lambda value: value * 255)
+    return image.convert(_NEAREST_PNG_MODE.get(image.mode, "RGB"))
 
 
 def model_saver(value: Any) -> tuple[str, Callable[[str], Any]] | None:
@@ -253,12 +315,3 @@ def _import_first(*names: str) -> Any:
 
 def _file_name(key: str) -> str:
     return "".join(c if c.isalnum() or c in "._- " else "_" for c in key).strip(". ") or "value"
-
-
-def _free_name(folder: str, name: str) -> str:
-    """A path in `folder` that does not exist: `name`, or with a counter before its suffix."""
-    stem, suffix = os.path.splitext(name)
-    path, n = os.path.join(folder, name), 2
-    while os.path.lexists(path):
-        path, n = os.path.join(folder, f"{stem}_{n}{suffix}"), n + 1
-    return path

@@ -64,26 +64,28 @@ class TrialFolder:
             keeps_all: what the other ranks wrote to the working directory too, in folders of their own.
 
         Returns:
-            The files to send, relative to this folder, sorted; and a warning if there are too many of them, or ''.
+            The files to send, relative to this folder, sorted; and a warning if there are too many of them, or some
+            could not be kept, else "".
         """
-        top = self.path
-        if rank == 0:
-            workdir.collect(self.files)
-        elif keeps_all:
-            workdir.collect(self.files_of(rank))
-            top = self.files_of(rank)
-        else:
-            workdir.collect(f"{self.path}/unkept")
-            shutil.rmtree(f"{self.path}/unkept", ignore_errors=True)
-            top = self.files_of(rank)
+        top = self.path if rank == 0 else self.files_of(rank)
+        is_kept = rank == 0 or keeps_all
+        into = self.files_of(rank) if is_kept else f"{self.path}/unkept"
+        try:
+            lost = workdir.collect(into)
+        except OSError as error:  # what lies here already is kept all the same
+            lost = f"what the trial wrote to its working directory was lost: {error}"
+        if not is_kept:
+            shutil.rmtree(into, ignore_errors=True)
+            lost = ""
         below = files_below(top) if os.path.isdir(top) else iter(())
         paths = (os.path.relpath(f"{top}/{path}", self.path) for path in below)
         found = (path for path in paths if not path.startswith("checkpoint/"))
         files = list(islice(found, MAX_FILES))
         n_left_out = sum(1 for _ in found)
         if not n_left_out:
-            return files, ""
-        return files, (
+            return files, lost
+        too_many = (
             f"the trial wrote {len(files) + n_left_out:,} files: the first {MAX_FILES:,} were kept and {n_left_out:,} "
             "left out. Pack them into one archive (shutil.make_archive)."
         )
+        return files, f"{lost} And {too_many}" if lost else too_many

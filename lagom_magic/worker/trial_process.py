@@ -178,6 +178,7 @@ class TrialProcess:
                 returned,
                 metric_name,
                 folder.artifacts,
+                workdir=self._workdir.path,
                 keeps_files=start["rank"] == 0,
                 keeps_models=not self._has_saved_model,
             )
@@ -321,7 +322,7 @@ class TrialProcess:
             os.chdir(self._workdir.path)
             if not self._streams.restore():
                 return "closed or redirected standard output"
-            return leftovers()
+            return self._workdir.leftover or leftovers()
         except Exception as error:  # whatever the trial broke here, its result is sent all the same
             self._streams.restore()
             return f"{type(error).__name__}: {error}"

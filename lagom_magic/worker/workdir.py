@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import time
 from collections.abc import Iterator
 
@@ -19,6 +20,8 @@ FILES_FOLDER = "__files__"
 FILES_ORIGINS = "__files__.json"
 #: Not linked: Python would write its caches through the link.
 _UNLINKED = frozenset({"__pycache__"})
+#: Of what could not be kept so much is named.
+_MAX_NAMED = 10
 #: A folder's time stamp has the kernel's tick as its grain; a change within it may not show.
 _TIMESTAMP_GRAIN_NS = 50_000_000
 
@@ -40,6 +43,8 @@ class Workdir:
         #: Folders whose entries appear here; of equal names the first one's.
         self._sources = [*shipped, self.notebook_dir]
         self._clean_at_ns = -1
+        #: Why the next trial would see what an earlier one wrote; "" = it would not.
+        self.leftover = ""
 
     def create(self) -> None:
         """Makes the folder, with its links if the notebook's folder can be seen from here."""
@@ -57,7 +62,7 @@ class Workdir:
         current = self.path
         for i, part in enumerate(parts):
             current = os.path.join(current, part)
-            target = self._link_target(current)
+            target = self.link_target(current)
             if target is not None:
                 self._replace_link(current, target, keep_content or i < len(parts) - 1)
 
@@ -65,18 +70,55 @@ class Workdir:
         """The same for the folder that `path` is in: its entry is about to be made, moved or removed."""
         self.make_own(os.path.dirname(path) or os.curdir, keep_content=True)
 
-    def collect(self, into: str) -> None:
+    def make_tree_own(self, path: str) -> None:
+        """The same as `make_own` for a folder and all folders in it, at any depth."""
+        if not self._parts_below(path):
+            return
+        self.make_own(path, keep_content=True)
+        seen: set[str] = set()  # a link may lead round in a circle
+        for folder, names, _ in os.walk(path):
+            for name in names:
+                below = os.path.join(folder, name)
+                real = os.path.realpath(below)
+                if real not in seen:
+                    seen.add(real)
+                    self.make_own(below, keep_content=True)
+
+    def collect(self, into: str) -> str:
         """Moves everything that a trial wrote to the folder `into` (made if needed) and restores the links.
 
-        Costs one system call when nothing was written.
+        Costs one system call when nothing was written. A copy that was made of a file beside the notebook, and is as
+        that still is, counts as not written. What cannot be moved is removed. Sets `leftover`.
+
+        Returns:
+            What was not kept, and why, for a person; "" when all was.
+
+        Raises:
+            OSError: when the folder is gone.
         """
-        changed_ns = os.stat(self.path).st_mtime_ns
-        if changed_ns == self._clean_at_ns:
-            return
-        self._move_own_files(self.path, into)
+        status = os.stat(self.path)
+        if status.st_mode & stat.S_IRWXU != stat.S_IRWXU:
+            os.chmod(self.path, status.st_mode | stat.S_IRWXU)
+        if status.st_mtime_ns == self._clean_at_ns:
+            return ""
+        self.leftover = ""
+        emptying = _Emptying(self)
+        emptying.take_all(self.path, into, self._sources)
+        if emptying.is_stuck:
+            self._set_aside()
         self._link_sources()
         changed_ns = os.stat(self.path).st_mtime_ns
-        self._clean_at_ns = changed_ns if time.time_ns() - changed_ns > _TIMESTAMP_GRAIN_NS else -1
+        is_settled = not self.leftover and time.time_ns() - changed_ns > _TIMESTAMP_GRAIN_NS
+        self._clean_at_ns = changed_ns if is_settled else -1
+        return emptying.explain()
+
+    def _set_aside(self) -> None:
+        """Begins with a new folder, because this one cannot be emptied."""
+        try:
+            os.rename(self.path, free_name(os.path.dirname(self.path), f"{os.path.basename(self.path)}.left"))
+            os.mkdir(self.path)
+        except OSError as error:
+            self.leftover = f"files in the working directory that cannot be removed: {error}"
 
     def _parts_below(self, path: str) -> list[str]:
         """The components of `path` below this folder; [] when it is elsewhere."""
@@ -91,7 +133,7 @@ class Workdir:
             return []
         return whole[len(self.path) + 1 :].split(os.sep)
 
-    def _link_target(self, path: str) -> str | None:
+    def link_target(self, path: str) -> str | None:
         """Where one of our links points; None for everything else."""
         try:
             target = os.readlink(path)
@@ -132,28 +174,125 @@ class Workdir:
                 with contextlib.suppress(FileExistsError):
                     os.symlink(os.path.join(source, name), os.path.join(into, name))
 
-    def _move_own_files(self, folder: str, into: str) -> None:
-        """Empties a real folder: files of the trial move, links of ours go. The top one keeps its links."""
-        import shutil
+    def is_home(self, link: str, name: str) -> bool:
+        """Whether a link of ours with this name is where `create` puts it."""
+        return os.readlink(link) in [os.path.join(source, name) for source in self._sources]
 
-        with os.scandir(folder) as entries:
-            for entry in list(entries):
-                if entry.name in _UNLINKED:
-                    continue
-                is_ours = entry.is_symlink() and self._link_target(entry.path) is not None
-                if is_ours and folder == self.path and os.readlink(entry.path) in self._homes_of(entry.name):
-                    continue
-                if is_ours:
-                    os.unlink(entry.path)
-                elif entry.is_dir(follow_symlinks=False):
-                    self._move_own_files(entry.path, os.path.join(into, entry.name))
-                    shutil.rmtree(entry.path, ignore_errors=True)
-                else:
-                    os.makedirs(into, exist_ok=True)
-                    shutil.move(entry.path, os.path.join(into, entry.name))
 
-    def _homes_of(self, name: str) -> list[str]:
-        return [os.path.join(source, name) for source in self._sources]
+class _Emptying:
+    """One collection: each entry is moved or removed by itself, so one that cannot be costs no other."""
+
+    def __init__(self, workdir: Workdir) -> None:
+        self._workdir = workdir
+        #: Names and reasons, of the first ones.
+        self._lost: list[str] = []
+        self._n_lost = 0
+        #: Whether something could not even be removed.
+        self.is_stuck = False
+
+    def explain(self) -> str:
+        """What was not kept, for a person; "" when all was."""
+        if not self._n_lost:
+            return ""
+        more = f" and {self._n_lost - len(self._lost):,} more" if self._n_lost > len(self._lost) else ""
+        return f"of what the trial wrote, this could not be kept: {', '.join(self._lost)}{more}."
+
+    def take_all(self, folder: str, into: str, homes: list[str]) -> None:
+        """Empties a real folder: files of the trial move, links of ours go. The top one keeps its links.
+
+        Args:
+            folder: below the working directory, or that itself.
+            into: where its files go; made if needed.
+            homes: the folders that it shows, if any.
+        """
+        with os.scandir(folder) as found:
+            entries = [entry for entry in found if entry.name not in _UNLINKED]
+        for entry in entries:
+            try:
+                self._take(entry, folder, into, homes)
+            except (OSError, RecursionError) as error:
+                self._give_up(entry, error)
+
+    def _take(self, entry: os.DirEntry[str], folder: str, into: str, homes: list[str]) -> None:
+        if entry.is_symlink() and self._workdir.link_target(entry.path) is not None:
+            if folder != self._workdir.path or not self._workdir.is_home(entry.path, entry.name):
+                os.unlink(entry.path)
+        elif entry.is_dir(follow_symlinks=False):
+            mode = entry.stat(follow_symlinks=False).st_mode
+            if mode & stat.S_IRWXU != stat.S_IRWXU:
+                os.chmod(entry.path, stat.S_IMODE(mode) | stat.S_IRWXU)
+            inner = [home for source in homes if os.path.isdir(home := os.path.join(source, entry.name))]
+            self.take_all(entry.path, _folder_for(into, entry.name), inner)
+            self._remove(entry)
+        elif _is_copy(entry, homes):
+            os.unlink(entry.path)
+        else:
+            os.makedirs(into, exist_ok=True)
+            target = free_name(into, entry.name)
+            try:
+                os.rename(entry.path, target)
+            except OSError:  # another disk, or in a folder of another user's
+                _copy(entry.path, target)
+                self._remove(entry)
+
+    def _give_up(self, entry: os.DirEntry[str], error: Exception) -> None:
+        self._n_lost += 1
+        if len(self._lost) < _MAX_NAMED:
+            why = getattr(error, "strerror", None) or error
+            name = os.path.relpath(entry.path, self._workdir.path)
+            self._lost.append(f"{name!r} ({type(error).__name__}: {why})")
+        self._remove(entry)
+
+    def _remove(self, entry: os.DirEntry[str]) -> None:
+        import shutil  # slow to import
+
+        try:
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            else:
+                os.unlink(entry.path)
+        except (OSError, RecursionError):
+            self.is_stuck = True
+
+
+def _is_copy(entry: os.DirEntry[str], homes: list[str]) -> bool:
+    """Whether it is what `make_own` copied, unchanged: size and time are those of the file that it was made of."""
+    for home in homes:
+        try:
+            source = os.stat(f"{home}/{entry.name}")
+        except OSError:
+            continue
+        own = entry.stat(follow_symlinks=False)
+        is_same = (own.st_size, own.st_mtime_ns) == (source.st_size, source.st_mtime_ns)
+        return is_same and stat.S_ISREG(own.st_mode)
+    return False
+
+
+def _folder_for(into: str, name: str) -> str:
+    """The folder of this name in `into`, or another one's where a file has the name."""
+    path = os.path.join(into, name)
+    is_free = not os.path.lexists(path) or (os.path.isdir(path) and not os.path.islink(path))
+    return path if is_free else free_name(into, name)
+
+
+def _copy(path: str, target: str) -> None:
+    import shutil  # slow to import
+
+    try:
+        shutil.copy2(path, target, follow_symlinks=False)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(target)  # half a file
+        raise
+
+
+def free_name(folder: str, name: str) -> str:
+    """A path in `folder` that does not exist: `name`, or with a counter before its suffix."""
+    stem, suffix = os.path.splitext(name)
+    path, n = os.path.join(folder, name), 2
+    while os.path.lexists(path):
+        path, n = os.path.join(folder, f"{stem}_{n}{suffix}"), n + 1
+    return path
 
 
 def files_below(folder: str) -> Iterator[str]:

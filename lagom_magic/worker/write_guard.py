@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from lagom_magic.worker.workdir import Workdir
 
@@ -31,16 +31,74 @@ _ENTRIES = {
 }
 #: The audit events that matter beside "open".
 EVENTS = frozenset({*_CHANGES, *_ENTRIES, "sqlite3.connect"})
-#: module → (function or Class.method there, position of its path argument, its name) that writes a file in C.
-_NATIVE_WRITERS: dict[str, list[tuple[str, int, str]]] = {
-    "torch": [("serialization._open_zipfile_writer_file.__init__", 1, "name"), ("jit.ScriptModule.save", 1, "f")],
-    "h5py": [("File.__init__", 1, "name")],
-    "xgboost": [("Booster.save_model", 1, "fname"), ("Booster.dump_model", 1, "fout")],
-    "lightgbm": [("Booster.save_model", 1, "filename")],
-    "catboost": [("CatBoost.save_model", 1, "fname")],
-    "safetensors.torch": [("save_file", 1, "filename")],
-    "cv2": [("imwrite", 0, "filename")],
-    "pyarrow.parquet": [("ParquetWriter.__init__", 1, "where")],
+
+
+class _Writer(NamedTuple):
+    """A function, a `Class.method` or a class of a library, which writes a file in C.
+
+    Attributes:
+        dotted: where it is in its module.
+        position: of the argument that is the path.
+        name: of that argument.
+        mode: of the argument that tells reading from writing: position, and what it is when it is not given.
+        makes: what of the path becomes the trial's own: itself, the folder that it is in, or a whole tree.
+    """
+
+    dotted: str
+    position: int
+    name: str
+    mode: tuple[int, str] | None = None
+    makes: str = "itself"
+
+
+#: By the module after whose import they are wrapped.
+_NATIVE_WRITERS: dict[str, list[_Writer]] = {
+    "torch": [
+        _Writer("serialization._open_zipfile_writer_file.__init__", 1, "name"),
+        _Writer("jit.ScriptModule.save", 1, "f"),
+        _Writer("jit.RecursiveScriptModule.save", 1, "f"),
+        _Writer("jit.ScriptFunction.save", 1, "filename"),
+        _Writer("jit.save", 1, "f"),
+        _Writer("export.save", 1, "f"),
+    ],
+    "h5py": [_Writer("File.__init__", 1, "name", mode=(2, "r"))],
+    "xgboost": [
+        _Writer("Booster.save_model", 1, "fname"),
+        _Writer("Booster.dump_model", 1, "fout"),
+        _Writer("DMatrix.save_binary", 1, "fname"),
+    ],
+    "lightgbm": [_Writer("Booster.save_model", 1, "filename")],
+    "catboost": [_Writer("CatBoost.save_model", 1, "fname")],
+    "safetensors.torch": [_Writer("save_file", 1, "filename")],
+    "safetensors.numpy": [_Writer("save_file", 1, "filename")],
+    "safetensors.tensorflow": [_Writer("save_file", 1, "filename")],
+    "safetensors.flax": [_Writer("save_file", 1, "filename")],
+    "cv2": [_Writer("imwrite", 0, "filename")],
+    "pyarrow": [_Writer("OSFile", 0, "path", mode=(1, "r")), _Writer("output_stream", 0, "source")],
+    "pyarrow.ipc": [
+        _Writer("RecordBatchFileWriter.__init__", 1, "sink"),
+        _Writer("RecordBatchStreamWriter.__init__", 1, "sink"),
+    ],
+    "pyarrow.csv": [_Writer("write_csv", 1, "output_file")],
+    "pyarrow.feather": [_Writer("write_feather", 1, "dest")],
+    "pyarrow.orc": [_Writer("ORCWriter.__init__", 1, "where")],
+    "pyarrow.parquet": [_Writer("ParquetWriter.__init__", 1, "where")],
+    # What `tf.io` and `tf.io.gfile` take their functions from, and GFile its methods.
+    "tensorflow.python.lib.io.file_io": [
+        _Writer("FileIO.__init__", 1, "name", mode=(2, "r")),
+        _Writer("copy_v2", 1, "dst"),
+        _Writer("create_dir_v2", 0, "path"),
+        _Writer("recursive_create_dir_v2", 0, "path"),
+        _Writer("rename_v2", 0, "src", makes="parent"),
+        _Writer("rename_v2", 1, "dst", makes="parent"),
+        _Writer("delete_file_v2", 0, "path", makes="parent"),
+        _Writer("delete_recursively_v2", 0, "path", makes="tree"),
+    ],
+    "tensorflow.python.lib.io.tf_record": [_Writer("TFRecordWriter.__init__", 1, "path")],
+    "tensorflow.python.ops.gen_io_ops": [_Writer("write_file", 0, "filename")],
+    "tensorflow.python.ops.summary_ops_v2": [_Writer("create_file_writer_v2", 0, "logdir")],
+    # Of checkpoints and saved models; it writes beside `file_prefix` and renames.
+    "tensorflow.python.checkpoint.checkpoint": [_Writer("TrackableSaver.save", 1, "file_prefix")],
 }
 
 
@@ -78,41 +136,68 @@ class WriteGuard:
                 self._make_own(path, keep_content=True)
         elif event in _ENTRIES and not _is_relative_to_fd(args):
             for i in _ENTRIES[event]:
-                self._make_own(args[i], keep_content=True, parent_only=True)
+                self._make_own(args[i], makes="parent")
 
-    def _make_own(self, path: Any, *, keep_content: bool, parent_only: bool = False) -> None:
+    def _make_own(self, path: Any, *, keep_content: bool = True, makes: str = "itself") -> None:
         if getattr(self._here, "is_busy", False) or isinstance(path, int) or path is None:
             return
         self._here.is_busy = True
         try:
             name = os.fsdecode(path)
             with self._lock:  # of two threads that write to one link, the second finds it copied up
-                if parent_only:
+                if makes == "parent":
                     self._workdir.make_parent_own(name)
+                elif makes == "tree":
+                    self._workdir.make_tree_own(name)
                 else:
                     self._workdir.make_own(name, keep_content=keep_content)
         finally:
             self._here.is_busy = False
 
     def _guard(self, module: ModuleType) -> None:
-        for dotted, position, name in _NATIVE_WRITERS[module.__name__]:
-            *owners, last = dotted.split(".")
+        for writer in _NATIVE_WRITERS[module.__name__]:
+            *owners, last = writer.dotted.split(".")
             owner: Any = module
             for part in owners:
                 owner = getattr(owner, part, None)
-            if hasattr(owner, last):
-                setattr(owner, last, self._guarded(getattr(owner, last), position, name))
+            found = getattr(owner, last, None)
+            if isinstance(found, type):
+                setattr(owner, last, self._guarded_class(found, writer))
+            elif found is not None:
+                setattr(owner, last, self._guarded(found, writer))
 
-    def _guarded(self, writer: Callable[..., Any], position: int, name: str) -> Callable[..., Any]:
-        @functools.wraps(writer)
+    def _guarded(self, function: Callable[..., Any], writer: _Writer) -> Callable[..., Any]:
+        @functools.wraps(function)
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            path = args[position] if len(args) > position else kwargs.get(name)
-            is_read = kwargs.get("mode", args[2] if writer.__name__ == "__init__" and len(args) > 2 else "w") == "r"
-            if isinstance(path, (str, bytes, os.PathLike)) and not is_read:
-                self._make_own(path, keep_content=True)
-            return writer(*args, **kwargs)
+            self._before(writer, args, kwargs)
+            return function(*args, **kwargs)
 
         return guarded
+
+    def _guarded_class(self, cls: Any, writer: _Writer) -> type:
+        """Of a class in C, which takes no new `__init__`, one of the same name below it."""
+        before = self._before
+
+        def new(made: type, *args: Any, **kwargs: Any) -> Any:
+            before(writer, args, kwargs)
+            return cls.__new__(made, *args, **kwargs)
+
+        return type(cls.__name__, (cls,), {"__new__": new, "__module__": cls.__module__, "__doc__": cls.__doc__})
+
+    def _before(self, writer: _Writer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        path: Any = args[writer.position] if len(args) > writer.position else kwargs.get(writer.name)
+        if writer.mode is not None:
+            position, default = writer.mode
+            mode = args[position] if len(args) > position else kwargs.get("mode", default)
+            if mode in ("r", "rb"):
+                return
+        if hasattr(path, "numpy"):  # a tensor of TensorFlow's; one in a graph has no value yet
+            try:
+                path = path.numpy()
+            except Exception:
+                return
+        if isinstance(path, (str, bytes, os.PathLike)):
+            self._make_own(path, makes=writer.makes)
 
 
 def _is_relative_to_fd(args: tuple[Any, ...]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import weakref
 from decimal import Decimal
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def result_of(returned: object, here: Path) -> Result:
-    return normalise(returned, "metric", str(here / "trial" / "artifacts"))
+    return normalise(returned, "metric", str(here / "trial" / "artifacts"), workdir=str(here / "work"))
 
 
 def kept(here: Path) -> list[str]:
@@ -38,7 +39,17 @@ def kept(here: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     "number",
-    [1, 1.0, np.float32(1), np.int64(1), np.array(1.0), np.array([1.0]), torch.tensor(1.0), Decimal(1)],
+    [
+        1,
+        1.0,
+        np.float32(1),
+        np.int64(1),
+        np.array(1.0),
+        np.array([1.0]),
+        torch.tensor(1.0),
+        Decimal(1),
+        np.longdouble(1),
+    ],
     ids=lambda n: type(n).__name__ + str(np.shape(n)),
 )
 def test_a_number_is_the_metric(number: object, here: Path) -> None:
@@ -60,7 +71,11 @@ def test_none_is_nothing(here: Path) -> None:
     assert result_of(None, here) == Result()
 
 
-@pytest.mark.parametrize("value", ["text", object(), {1, 2}, np.array([object()] * 2), True, [1, "a"], b"x", 1j])
+NEITHER = ["text", object(), {1, 2}, np.array([object()] * 2), True, [1, "a"], b"x", 1j, np.clongdouble(1)]
+TIMES = [np.datetime64("2026-11-29", "ns"), np.timedelta64(3, "ns"), np.ma.masked]
+
+
+@pytest.mark.parametrize("value", NEITHER + TIMES)
 def test_anything_else_is_kept_as_its_repr_with_a_warning(value: object, here: Path) -> None:
     result = result_of(value, here)
     assert result.metrics == {}
@@ -99,6 +114,40 @@ def test_an_input_that_is_returned_is_copied_not_moved(here: Path) -> None:
     result_of({"data": "input.csv"}, here)
     assert kept(here) == ["input.csv"]
     assert Path("input.csv").is_symlink()
+
+
+@pytest.mark.parametrize("folder", ["project", "work/linked"])
+def test_a_file_beside_the_notebook_stays_there_wherever_the_function_went(folder: str, here: Path) -> None:
+    (here / "project").mkdir()
+    (here / "project" / "table.csv").write_text("precious")
+    (here / "work" / "linked").symlink_to(here / "project")
+    os.chdir(here / folder)
+    result = result_of({"accuracy": 0.9, "table": "table.csv"}, here)
+    assert (result.metrics, result.warnings) == ({"accuracy": 0.9}, [])
+    assert (here / "project" / "table.csv").read_text() == "precious"
+    assert kept(here) == ["table.csv"]
+
+
+def test_a_file_in_a_linked_folder_becomes_an_artifact_and_stays_there(here: Path) -> None:
+    (here / "project").mkdir()
+    (here / "project" / "model.json").write_text("{}")
+    Path("cfg").symlink_to(here / "project")
+    result = result_of({"accuracy": 0.9, "config": "cfg/model.json"}, here)
+    assert result.warnings == []
+    assert (here / "trial" / "artifacts" / "model.json").read_text() == "{}"
+    assert not (here / "trial" / "artifacts" / "model.json").is_symlink()
+    assert (here / "project" / "model.json").exists()
+
+
+@pytest.mark.parametrize("place", ["files", "artifacts/models/best"])
+def test_of_the_trials_folder_only_what_lies_in_its_files_moves(place: str, here: Path) -> None:
+    folder = here / "trial" / place
+    folder.mkdir(parents=True)
+    (folder / "model.bin").write_text("weights")
+    os.chdir(folder)
+    assert result_of({"model": "model.bin"}, here).warnings == []
+    assert (here / "trial" / "artifacts" / "model.bin").read_text() == "weights"
+    assert (folder / "model.bin").exists() == (place != "files")
 
 
 def test_a_missing_path_is_told(here: Path) -> None:
@@ -194,6 +243,50 @@ def test_any_other_array_is_kept_as_it_is(what: str, here: Path) -> None:
     np.testing.assert_array_equal(stored, as_numpy)
 
 
+@pytest.mark.filterwarnings("ignore:Sparse CS. tensor support is in beta")
+@pytest.mark.parametrize("layout", ["to_sparse_csr", "to_sparse_csc"])
+def test_a_compressed_sparse_tensor_is_kept_as_an_array(layout: str, here: Path) -> None:
+    sparse = torch.sparse_coo_tensor([[0, 2], [1, 2]], [5.0, 7.0], (3, 4), check_invariants=True)
+    result = result_of({"confusion": getattr(sparse, layout)()}, here)
+    assert (result.values, result.warnings, kept(here)) == ({}, [], ["confusion.npy"])
+    np.testing.assert_array_equal(np.load(here / "trial" / "artifacts" / "confusion.npy"), sparse.to_dense().numpy())
+
+
+def test_a_sparse_tensor_that_would_be_huge_stays_sparse(here: Path) -> None:
+    sparse = torch.sparse_coo_tensor([[0], [11_999]], [1.0], (12_000, 12_000), check_invariants=True)
+    result = result_of({"adjacency": sparse}, here)
+    assert (result.values, result.warnings, kept(here)) == ({}, [], ["adjacency.pt"])
+    path = here / "trial" / "artifacts" / "adjacency.pt"
+    assert path.stat().st_size < 100_000
+    assert torch.load(path).coalesce().indices().tolist() == [[0], [11_999]]
+
+
+def test_an_array_of_more_pixels_than_a_picture_has_is_kept_without_one(here: Path) -> None:
+    result = result_of({"map": np.zeros((4_000, 5_000), dtype=np.uint8)}, here)
+    assert (result.warnings, kept(here)) == ([], ["map.npy"])
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "F", "YCbCr", "HSV", "RGBX"])
+def test_an_image_of_a_mode_that_png_lacks_is_kept_in_colours(mode: str, here: Path) -> None:
+    result = result_of({"picture": Image.new("L", (3, 2), 200).convert(mode)}, here)
+    assert (result.values, result.warnings, kept(here)) == ({}, [], ["picture.png"])
+    with Image.open(here / "trial" / "artifacts" / "picture.png") as image:
+        assert (image.mode, image.size) == ("RGB", (3, 2))
+        assert max(abs(colour - 200) for colour in image.getpixel((0, 0))) <= 2
+
+
+def test_an_image_of_whole_numbers_keeps_sixteen_bits(here: Path) -> None:
+    result_of({"picture": Image.new("I", (3, 2), 40_000)}, here)
+    with Image.open(here / "trial" / "artifacts" / "picture.png") as image:
+        assert image.getpixel((0, 0)) == 40_000
+
+
+def test_an_image_of_numbers_up_to_one_is_not_black(here: Path) -> None:
+    result_of({"picture": Image.new("F", (3, 2), 0.5)}, here)
+    with Image.open(here / "trial" / "artifacts" / "picture.png") as image:
+        assert image.getpixel((0, 0)) == (127, 127, 127)
+
+
 def test_an_array_alone_and_two_of_one_name_are_kept(here: Path) -> None:
     result_of(np.zeros((2, 2), dtype=np.uint8), here)
     result_of({"value": np.zeros(3)}, here)
@@ -231,6 +324,79 @@ def test_what_cannot_be_saved_is_told_and_kept_as_text(here: Path) -> None:
     assert result.metrics == {"loss": 1.0}
     assert "disk full" in result.warnings[0]
     assert "figure" in result.values
+
+
+def test_a_model_that_cannot_be_saved_leaves_no_half(here: Path) -> None:
+    model = LogisticRegression()
+    model.rows = (row for row in ())
+    result = result_of({"model": model, "loss": 1}, here)
+    assert result.metrics == {"loss": 1.0}
+    assert "generator" in result.warnings[0]
+    assert (list(result.values), kept(here)) == (["model"], [])
+
+
+class _Thing:
+    """Only a weak reference leads to it."""
+
+
+class _Item:
+    def item(self) -> float:
+        raise KeyError("nothing")
+
+
+class _Closed:
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError(f"closed: {name}")
+
+
+class _NoPath:
+    def __fspath__(self) -> str:
+        raise ValueError("no path")
+
+
+class _Tongue(Exception):
+    def __str__(self) -> str:
+        raise ValueError("tied")
+
+
+class _Mute:
+    def item(self) -> float:
+        raise _Tongue
+
+
+ODD = {
+    "an item that raises": _Item(),
+    "attributes that raise": _Closed(),
+    "a path that raises": _NoPath(),
+    "a proxy of what is gone": weakref.proxy(_Thing()),
+    "an error without words": _Mute(),
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_an_odd_object_does_not_cost_the_numbers_beside_it(what: str, here: Path) -> None:
+    result = result_of({"accuracy": 0.9, "thing": ODD[what], "loss": 0.1}, here)
+    assert result.metrics == {"accuracy": 0.9, "loss": 0.1}
+    assert list(result.values) == ["thing"]
+    assert "'thing'" in result.warnings[0]
+    assert "its repr was kept" in result.warnings[-1]
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_an_odd_object_alone_or_in_a_list_is_kept_as_its_repr(what: str, here: Path) -> None:
+    for returned in (ODD[what], [0.5, ODD[what]]):
+        result = result_of(returned, here)
+        assert (result.metrics, list(result.values)) == ({}, ["value"])
+        assert result.warnings
+
+
+def test_a_key_that_has_no_text_does_not_cost_the_numbers(here: Path) -> None:
+    class Key:
+        def __str__(self) -> str:
+            raise ValueError("no text")
+
+    result = result_of({"accuracy": 0.9, Key(): 0.1}, here)
+    assert result.metrics == {"accuracy": 0.9, "Key": 0.1}
 
 
 def test_two_files_of_one_name_are_both_kept(here: Path) -> None:

@@ -98,6 +98,35 @@ def test_what_the_function_may_know_of_its_trial(tmp_path: Path) -> None:
     run(scenario())
 
 
+def test_a_file_that_cannot_be_kept_costs_neither_others_nor_the_next_trial(tmp_path: Path) -> None:
+    def train(trial, i):
+        import os
+
+        seen = sorted(os.listdir("."))
+        if i == 0:
+            # A path may have 4,096 bytes: this one fits here, and no longer among the trial's files.
+            deep = os.getcwd()
+            while len(deep) < 3880:
+                deep += "/" + "d" * 200
+            os.makedirs(deep)
+            with open(os.path.join(deep, "x" * (4090 - len(deep))), "w") as file:
+                file.write("lost")
+            with open(os.path.join(trial.dir, "mine"), "w") as file:
+                file.write("mine")
+        with open("result.txt", "w") as file:
+            file.write(str(i))
+        return {"loss": i, "seen": str(seen)}
+
+    async def scenario() -> None:
+        async with one_worker(train, tmp_path, wants=("trial",), names=("i",)) as worker:
+            ends = [await worker.run(i, i=i) for i in range(2)]
+        assert [end.record["files"] for end in ends] == [["files/mine", "files/result.txt"], ["files/result.txt"]]
+        assert "could not be kept" in ends[0].record["warnings"][-1]
+        assert ends[1].record["values"] == {"seen": repr("[]")}
+
+    run(scenario())
+
+
 def test_files_come_back_and_the_notebooks_folder_is_untouched(tmp_path: Path) -> None:
     (tmp_path / "input.txt").write_text("in")
 

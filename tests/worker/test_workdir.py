@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import pytest
 
 from lagom_magic.worker.workdir import Workdir, files_below
@@ -101,6 +105,71 @@ WRITES = {
         "os.symlink(os.path.join(workdir.notebook_dir, 'model.pt'), 'model.ubj')\n"
         "b.save_model('model.ubj')"
     ),
+    "xgboost's data": (
+        "import xgboost, numpy as np; xgboost.DMatrix(np.zeros((4, 1)), np.zeros(4)).save_binary('model.pt')"
+    ),
+    "TorchScript": (
+        "import torch; torch.jit.script(torch.nn.Linear(2, 2)).save('model.pt')\n"
+        "torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)), 'data/table.csv')\n"
+        "torch.jit.trace(torch.abs, torch.ones(1)).save('data/deep/rows.csv')"
+    ),
+    "torch.export": (
+        "import torch\n"
+        "exported = torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),))\n"
+        "torch.export.save(exported, 'model.pt')"
+    ),
+    "pyarrow": (
+        "import pyarrow as pa, pyarrow.csv, pyarrow.feather\n"
+        "with pa.OSFile('model.pt', 'wb') as file:\n"
+        "    assert isinstance(file, pa.OSFile)\n"
+        "    file.write(b'mine')\n"
+        "pyarrow.csv.write_csv(pa.table({'a': [1]}), 'data/table.csv')\n"
+        "pyarrow.feather.write_feather(pa.table({'a': [1]}), 'data/deep/rows.csv')"
+    ),
+    "pyarrow's streams": (
+        "import pyarrow as pa, pyarrow.ipc\n"
+        "with pa.output_stream('model.pt') as file:\n"
+        "    file.write(b'mine')\n"
+        "table = pa.table({'a': [1]})\n"
+        "with pa.ipc.new_file('data/table.csv', table.schema) as file:\n"
+        "    file.write(table)\n"
+        "with pa.ipc.new_stream('data/deep/rows.csv', table.schema) as file:\n"
+        "    file.write(table)"
+    ),
+    "safetensors": (
+        "import numpy, safetensors.numpy; safetensors.numpy.save_file({'a': numpy.zeros(2)}, 'data/table.csv')"
+    ),
+    "tensorflow": (
+        "import tensorflow as tf\n"
+        "tf.io.write_file('model.pt', 'mine')\n"
+        "tf.io.write_file(tf.constant('data/deep/rows.csv'), 'mine')\n"
+        "with tf.io.gfile.GFile('data/table.csv', 'w') as file:\n"
+        "    file.write('mine')\n"
+        "os.remove('data/table.csv')\n"
+        "os.symlink(os.path.join(workdir.notebook_dir, 'data', 'table.csv'), 'data/table.csv')\n"
+        "with tf.io.TFRecordWriter('data/table.csv') as file:\n"
+        "    file.write(b'mine')\n"
+    ),
+    "tensorflow's checkpoints": (
+        "import tensorflow as tf\n"
+        "point = tf.train.Checkpoint(v=tf.Variable(1.0))\n"
+        "point.save('data/deep/ck')\n"
+        "os.chdir('/'); point.write(os.path.join(workdir.path, 'data', 'ck'))\n"
+    ),
+    "tensorflow's models and summaries": (
+        "import tensorflow as tf\n"
+        "with tf.summary.create_file_writer('data/logs').as_default():\n"
+        "    tf.summary.scalar('a', 1.0, 0)\n"
+        "tf.saved_model.save(tf.Module(), 'data/deep')\n"
+    ),
+    "tensorflow's files": (
+        "import tensorflow as tf; files = tf.io.gfile\n"
+        "files.copy('model.pt', 'data/table.csv', overwrite=True)\n"
+        "files.makedirs('data/deep/er')\n"
+        "files.rename('data/table.csv', 'data/other.csv')\n"
+        "files.remove('data/deep/rows.csv')\n"
+    ),
+    "tensorflow removes a tree": "import tensorflow as tf; tf.io.gfile.rmtree('data')",
 }
 
 
@@ -158,6 +227,42 @@ def test_a_database_that_is_opened_for_reading_alone_is_not_copied(workdir: Work
     assert Path(workdir.path, "rows.db").is_symlink()
 
 
+READS = {
+    "h5py": "import h5py; h5py.File('big.h5').close()",
+    "h5py, by name": "import h5py; h5py.File(name='big.h5', mode='r').close()",
+    "pyarrow": "import pyarrow; pyarrow.OSFile('model.pt').close(); pyarrow.OSFile('model.pt', mode='rb').close()",
+}
+
+
+@pytest.mark.parametrize("code", READS.values(), ids=READS.keys())
+def test_what_is_opened_in_c_for_reading_is_not_copied(code: str, workdir: Workdir, notebook: Path) -> None:
+    with h5py.File(notebook / "big.h5", "w") as file:
+        file["x"] = range(1000)
+    workdir.create()
+    guarded(workdir, code)
+    assert all((Path(workdir.path) / name).is_symlink() for name in ("big.h5", "model.pt", "data"))
+
+
+@pytest.mark.parametrize("folder", ["", "data/deep/"])
+def test_a_copy_that_stayed_as_it_was_is_no_file_of_the_trial(
+    folder: str, workdir: Workdir, notebook: Path, tmp_path: Path
+) -> None:
+    with contextlib.closing(sqlite3.connect(notebook / folder / "rows.db")) as connection, connection:
+        connection.execute("create table t (x)")
+    (notebook / folder / "numbers.dat").write_bytes(bytes(800))
+    workdir.create()
+    guarded(
+        workdir,
+        f"import sqlite3, numpy; c = sqlite3.connect('{folder}rows.db'); c.execute('select * from t').fetchall();"
+        f"c.close(); numpy.memmap('{folder}numbers.dat')[0]; open('model.pt', 'a').write(' and more')",
+    )
+    assert not Path(workdir.path, folder, "rows.db").is_symlink()
+    assert workdir.collect(str(tmp_path / "files")) == ""
+    assert tree(tmp_path / "files") == {"model.pt": "old model and more"}
+    assert Path(workdir.path, "data").is_symlink()
+    assert Path(workdir.path, folder, "rows.db").samefile(notebook / folder / "rows.db")
+
+
 def test_appending_keeps_what_was_there(workdir: Workdir) -> None:
     guarded(workdir, "open('model.pt', 'a').write(' and more')")
     assert (Path(workdir.path) / "model.pt").read_text() == "old model and more"
@@ -188,6 +293,115 @@ def test_a_file_written_right_after_a_collection_is_seen(workdir: Workdir, tmp_p
         (Path(workdir.path) / "out").write_text(str(i))
         workdir.collect(str(tmp_path / str(i)))
         assert (tmp_path / str(i) / "out").read_text() == str(i)
+
+
+def test_a_file_of_a_name_that_is_taken_gets_a_free_one(workdir: Workdir, tmp_path: Path) -> None:
+    work, files = Path(workdir.path), tmp_path / "files"
+    (files / "folder").mkdir(parents=True)
+    (files / "same.json").write_text("of trial.dir")
+    (files / "out").write_text("of trial.dir")
+    (work / "same.json").write_text("mine")
+    (work / "folder").write_text("mine")
+    (work / "out").mkdir()
+    (work / "out" / "a").write_text("mine")
+    assert workdir.collect(str(files)) == ""
+    assert tree(files) == {
+        "same.json": "of trial.dir",
+        "same_2.json": "mine",
+        "folder_2": "mine",
+        "out": "of trial.dir",
+        "out_2/a": "mine",
+    }
+
+
+def test_what_is_in_a_folder_that_may_not_be_written_moves_too(workdir: Workdir, tmp_path: Path) -> None:
+    """As an ordinary user, whom the folder's mode stops: a copy of a data set that is read-only, for one."""
+    (tmp_path / "files").mkdir()
+    script = (
+        "import os\n"
+        "from lagom_magic.worker.workdir import Workdir\n"
+        f"workdir = Workdir({workdir.path!r}, {workdir.notebook_dir!r})\n"
+        "os.chdir(workdir.path)\n"
+        "os.makedirs('copy/deep')\n"
+        "for name in ('copy/deep/rows', 'copy/table', 'result'):\n"
+        "    open(name, 'w').write(name)\n"
+        "for name, mode in {'copy/deep': 0, 'copy': 0o555, '.': 0o555}.items():\n"
+        "    os.chmod(name, mode)\n"
+        f"print(workdir.collect({str(tmp_path / 'files')!r}), os.listdir('.'))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+        preexec_fn=_heed_modes,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "could not be kept" not in done.stdout
+    assert tree(tmp_path / "files") == {name: name for name in ("copy/deep/rows", "copy/table", "result")}
+    assert sorted(os.listdir(workdir.path)) == ["data", "model.pt"]
+
+
+def _heed_modes() -> None:
+    """From the next exec on even root needs a mode that lets it; nothing changes for anybody else."""
+    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+
+
+def test_one_file_that_cannot_be_kept_costs_no_other(workdir: Workdir, tmp_path: Path) -> None:
+    work = Path(workdir.path)
+    files = tmp_path
+    while len(str(files)) < 3900:  # a path may have 4,096 bytes
+        files /= "f" * min(200, 3900 - len(str(files)))
+    (work / "d").mkdir()
+    (work / "d" / ("x" * 255)).write_text("mine")
+    (work / "a").write_text("mine")
+    (work / "model.pt").unlink()
+    lost = workdir.collect(str(files))
+    assert f"'d/{'x' * 255}'" in lost
+    assert "File name too long" in lost
+    assert tree(files) == {"a": "mine"}
+    assert sorted(os.listdir(work)) == ["data", "model.pt"]
+    assert (work / "model.pt").read_text() == "old model"
+
+
+def test_what_cannot_even_be_removed_is_not_there_for_the_next_trial(
+    workdir: Workdir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (Path(workdir.path) / "result").write_text("mine")
+    (Path(workdir.path) / "stuck").write_text("of another user")
+    monkeypatch.setattr("os.unlink", _unless_stuck(os.unlink))
+    monkeypatch.setattr("os.rename", _unless_stuck(os.rename))
+    assert workdir.collect(str(tmp_path / "files")) == ""
+    assert tree(tmp_path / "files") == {"result": "mine", "stuck": "of another user"}
+    assert sorted(os.listdir(workdir.path)) == ["data", "model.pt"]
+    assert workdir.leftover == ""
+    (Path(workdir.path) / "next").write_text("next")
+    assert workdir.collect(str(tmp_path / "next")) == ""
+    assert tree(tmp_path / "next") == {"next": "next"}
+
+
+def test_a_folder_that_can_be_neither_emptied_nor_replaced_says_so(
+    workdir: Workdir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (Path(workdir.path) / "stuck").write_text("of another user")
+    monkeypatch.setattr("os.unlink", _unless_stuck(os.unlink))
+    monkeypatch.setattr("os.rename", _unless_stuck(os.rename, str(workdir.path)))
+    workdir.collect(str(tmp_path / "files"))
+    assert "cannot be removed" in workdir.leftover
+
+
+def _unless_stuck(call: Callable[..., None], *more: str) -> Callable[..., None]:
+    """The system's call, for which one file (and `more`) belongs to somebody else."""
+
+    def refusing(path: str, *rest: str) -> None:
+        if os.path.basename(path) == "stuck" or path in more:
+            raise PermissionError(13, "Permission denied", path)
+        call(path, *rest)
+
+    return refusing
 
 
 def test_links_that_lead_out_are_no_files_of_the_trial(tmp_path: Path) -> None:
