@@ -154,13 +154,16 @@ def stop_board(*run_dirs: Path | str) -> bool:
     return _boards.stop(*dict.fromkeys(Path(run_dir).absolute() for run_dir in run_dirs))
 
 
-def board_bundle(board: Board) -> dict[str, Any]:
+def board_bundle(board: Board, *others: Path) -> dict[str, Any]:
     """What a cell shows: our JupyterLab extension draws the first in the cell, everything else shows a link.
+
+    `others` are the runs that it shows beside its first one.
 
     A page cannot be told by static HTML where jupyter-server-proxy is, so the link is for a browser on this machine
     unless TENSORBOARD_PROXY_URL, as TensorBoard itself reads it, names the way.
     """
-    run = f"{board.run_dir.parent.name}/{board.run_dir.name}"
+    names = [f"{run_dir.parent.name}/{run_dir.name}" for run_dir in (board.run_dir, *others)]
+    what = f"run{'s' * (len(names) > 1)} {', '.join(names)}"
     template = os.environ.get("TENSORBOARD_PROXY_URL")
     link = template.replace("%PORT%", str(board.port)) if template else board.url
     elsewhere = "" if template else f"{os.environ.get('JUPYTERHUB_SERVICE_PREFIX', '<Jupyter>/')}{board.path}"
@@ -168,10 +171,10 @@ def board_bundle(board: Board) -> dict[str, Any]:
     return {
         MIME_TYPE: {"format": 1, "port": board.port, "dir": str(board.run_dir)},
         "text/html": (
-            f'<a href="{html.escape(link)}" target="_blank" rel="noopener">TensorBoard of run {html.escape(run)}</a>'
+            f'<a href="{html.escape(link)}" target="_blank" rel="noopener">TensorBoard of {html.escape(what)}</a>'
             f"{html.escape(hint)}"
         ),
-        "text/plain": f"TensorBoard of run {run}: {link}{hint}",
+        "text/plain": f"TensorBoard of {what}: {link}{hint}",
     }
 
 

@@ -111,7 +111,7 @@ def best_so_far(view: RunView, now: float) -> str:
         return ""
     ended = [t for t in view.trials.values() if t.state is TrialState.COMPLETE and t.ended_at is not None]
     dots = [
-        (trial.ended_at - started_at, trial.metric)
+        (trial.ended_at + trial.paused_s - started_at, trial.metric)
         for trial in ended[-DOT_LIMIT:]
         if trial.ended_at is not None and trial.metric is not None and math.isfinite(trial.metric)
     ]

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lagom_magic.display import summary
 from lagom_magic.display.alignment import aligned
+from lagom_magic.display.params import repeats_first
 from lagom_magic.display.stored import StoredRun
 from lagom_magic.display.wording import NOTHING, duration, hparam, metric, one_line
 
 #: Lines of the difference between two sources, and packages and logged parameters that are named.
 DIFF_LIMIT, PACKAGE_LIMIT, PARAM_LIMIT = 80, 40, 40
+#: Lines of two sources that are aligned with each other, which takes their number's third power at worst.
+ALIGNED_LIMIT = 2_000
 CELL_LIMIT, NAME_LIMIT = 32, 40
+#: Lines that are the same, shown around those that differ.
+_CONTEXT = 2
 #: What `run.json["config"]` holds that has a row of its own, or that says nothing of what was done.
 _NOT_SHOWN = frozenset({"name", "description", "tags", "searchspace", "hparams", "hb_interval", "seed"})
 
@@ -102,12 +108,16 @@ def _table(rows: Sequence[Row], indent: str = "") -> list[str]:
 
 
 def _params(runs: Sequence[StoredRun]) -> list[str]:
-    """What libraries were told otherwise in the runs' best trials, as a table; nothing where nothing differs."""
+    """What libraries were told otherwise in the runs' best trials, as a table; nothing where nothing differs.
+
+    None is nothing told; and of 'X 2', 'X 3' … what they have as X has it is told by the row of X.
+    """
     trials = [run.main_trial for run in runs]
     of_runs = [trial.params if trial is not None else {} for trial in trials]
     cells = {
-        name: [hparam(params[name], CELL_LIMIT) if name in params else NOTHING for params in of_runs]
+        name: [NOTHING if params.get(name) is None else hparam(params[name], CELL_LIMIT) for params in of_runs]
         for name in _names(of_runs)
+        if not all(name not in params or repeats_first(params, name) for params in of_runs)
     }
     return _differing("logged parameters that differ:", cells, PARAM_LIMIT)
 
@@ -133,14 +143,36 @@ def _differing(title: str, cells: Mapping[str, list[str]], limit: int) -> list[s
 
 def _source(first: StoredRun, other: StoredRun) -> str:
     """How the other's source differs; '' when it does not."""
-    lines = list(
-        difflib.unified_diff(
-            first.source.splitlines(), other.source.splitlines(), first.dir.name, other.dir.name, lineterm="", n=2
+    ours, theirs = first.source.splitlines(), other.source.splitlines()
+    head = _n_same(ours, theirs)
+    n_left = min(len(ours), len(theirs)) - head
+    tail = min(n_left, _n_same(ours[::-1], theirs[::-1]))
+    n_ours, n_theirs = len(ours) - head - tail, len(theirs) - head - tail
+    if n_ours + n_theirs > ALIGNED_LIMIT:
+        names = [one_line(run.dir.name, CELL_LIMIT) for run in (first, other)]
+        return (
+            f"the sources differ: {n_ours:,} lines of {names[0]}, {n_theirs:,} of {names[1]}; compare the two source.py"
         )
-    )
+    lines = list(_difference(ours, theirs, head, tail, (first.dir.name, other.dir.name)))
     n_more = len(lines) - DIFF_LIMIT
     shown = [_plain(line) for line in lines[:DIFF_LIMIT]]
     return "\n".join([*shown, *([f"… {n_more:,} more lines differ: compare the two source.py"] if n_more > 0 else [])])
+
+
+def _n_same(ours: Sequence[str], theirs: Sequence[str]) -> int:
+    """How many lines are the same at the beginning of both."""
+    pairs = enumerate(zip(ours, theirs, strict=False))
+    return next((number for number, (one, two) in pairs if one != two), min(len(ours), len(theirs)))
+
+
+def _difference(
+    ours: Sequence[str], theirs: Sequence[str], head: int, tail: int, names: tuple[str, str]
+) -> Iterator[str]:
+    """A unified difference, found without looking at all that is the same at the beginning and the end."""
+    begin, end = max(0, head - _CONTEXT), max(0, tail - _CONTEXT)
+    middles = (ours[begin : len(ours) - end], theirs[begin : len(theirs) - end])
+    for line in difflib.unified_diff(*middles, *names, lineterm="", n=_CONTEXT):
+        yield re.sub(r"(?<=[-+])\d+", lambda at: str(int(at[0]) + begin), line) if line.startswith("@@ ") else line
 
 
 def _plain(line: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -23,13 +24,44 @@ from lagom_magic.statistics.ablation import ablation_of
 #: While the run lives the table stays short, so the prints below it stay in sight.
 LIVE_ROW_LIMIT = 20
 ROW_LIMIT = 50
-REPORT_ROW_LIMIT = 2_000
 #: An ablation with more trials than these shows them folded.
 FOLD_LIMIT = 12
 #: Hyperparameters and further metrics with a column of their own.
 COLUMN_LIMIT = 8
 CHARACTER_LIMIT = 64
 SIZE_LIMIT_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a face shows.
+
+    Attributes:
+        rows: trials.
+        components: of an ablation.
+        columns: of hyperparameters and further metrics.
+        characters: width of these columns together.
+        metrics: columns of further metrics.
+        name: characters of what stands over a column.
+        value: characters of a hyperparameter's value.
+        left_out: names of what has no column.
+        is_whole: it stands in a file that has said which run it is, and in which state; its table scrolls, so that
+            the metric that counts comes before all else that needs a column.
+    """
+
+    rows: int
+    components: int
+    columns: int = COLUMN_LIMIT
+    characters: int = CHARACTER_LIMIT
+    metrics: int = 2
+    name: int = NAME_LIMIT
+    value: int = 24
+    left_out: int = 12
+    is_whole: bool = False
+
+
+#: In a file of its own there is room, and a box that scrolls.
+WHOLE = Limits(2_000, 2_000, 40, 10_000, 40, 60, 60, 200, is_whole=True)
 ICONS = {
     TrialState.WAITING: "○",
     TrialState.RUNNING: "●",
@@ -49,22 +81,23 @@ def render_html(view: RunView, now: float, folder: str) -> str:
         folder: where the run is stored, as a person should read it.
     """
     n_rows, n_components = ROW_LIMIT if view.state.is_final else LIVE_ROW_LIMIT, COMPONENT_LIMIT
-    while len((html := _render(view, now, folder, n_rows, n_components)).encode()) > SIZE_LIMIT_BYTES and n_rows > 1:
+    while (
+        len((html := _render(view, now, folder, Limits(n_rows, n_components))).encode()) > SIZE_LIMIT_BYTES
+        and n_rows > 1
+    ):
         n_rows, n_components = n_rows // 2, max(1, 2 * n_components // 3)
     return html
 
 
 def render_whole_html(view: RunView, now: float, folder: str) -> str:
-    """The same with up to `REPORT_ROW_LIMIT` trials and components, for a file of its own."""
-    return _render(view, now, folder, REPORT_ROW_LIMIT, REPORT_ROW_LIMIT)
+    """The same with all that `WHOLE` allows, for a file of its own that has said which run it is."""
+    return _render(view, now, folder, WHOLE)
 
 
-def _render(view: RunView, now: float, folder: str, n_rows: int, n_components: int) -> str:
-    columns = choose_columns(view, COLUMN_LIMIT, CHARACTER_LIMIT)
-    rows = choose_rows(view, n_rows)
-    picture = picture_of(ablation_of(view), n_components, METRIC_LIMIT) if is_ablation(view) else None
+def _render(view: RunView, now: float, folder: str, limits: Limits) -> str:
+    picture = picture_of(ablation_of(view), limits.components, METRIC_LIMIT) if is_ablation(view) else None
     components = component_section(picture, summary.arrow(view)) if picture else ""
-    trials = _middle(view, rows, columns, now)
+    trials = _middle(view, limits, now)
     if components and len(view.trials) > FOLD_LIMIT:
         trials = _folded(view, trials)
     label = f"lagom run {summary.experiment_name(view)} {summary.run_id(view)}, {summary.state(view)}"
@@ -72,8 +105,8 @@ def _render(view: RunView, now: float, folder: str, n_rows: int, n_components: i
         # The second and third class keep MathJax from typesetting what stands between dollar signs.
         f'<div class="lagom-run tex2jax_ignore mathjax_ignore" role="group" aria-label="{escape(label)}">'
         f"<style>{_style()}</style>"
-        f"{_head(view)}{_bar(view)}{_tiles(view, picture, now)}{_notices(view)}{components}{trials}"
-        f"{_foot(view, folder)}</div>"
+        f"{'' if limits.is_whole else _head(view)}{_bar(view)}{_tiles(view, picture, now)}{_notices(view)}"
+        f"{components}{trials}{_foot(view, folder)}</div>"
     )
 
 
@@ -137,16 +170,20 @@ def _notices(view: RunView) -> str:
     return f'<ul class="lg-notices" aria-label="notices">{items}</ul>' if items else ""
 
 
-def _middle(view: RunView, rows: Rows, columns: Columns, now: float) -> str:
+def _middle(view: RunView, limits: Limits, now: float) -> str:
     """Table on the left, curves on the right; one above the other where the cell is narrow."""
+    columns = choose_columns(view, limits.columns, limits.characters, limits.metrics)
+    rows = choose_rows(view, limits.rows)
     if not rows.trials:
         return ""
     notes = [f"… and {rows.n_left_out:,} more"] if rows.n_left_out else []
-    notes += filter(None, [summary.constants_line(columns)])
+    notes += filter(None, [summary.constants_line(columns, limits.left_out)])
     note = "".join(f'<div class="lg-note">{escape(text)}</div>' for text in notes)
     figures = charts.curves(view, rows.trials) + charts.best_so_far(view, now)
     side = f'<div class="lg-side">{figures}</div>' if figures else ""
-    return f'<div class="lg-two"><div class="lg-main">{_table(view, rows, columns, now)}{note}</div>{side}</div>'
+    return (
+        f'<div class="lg-two"><div class="lg-main">{_table(view, rows, columns, limits, now)}{note}</div>{side}</div>'
+    )
 
 
 def _folded(view: RunView, trials: str) -> str:
@@ -155,42 +192,49 @@ def _folded(view: RunView, trials: str) -> str:
     return f'<details class="lg-fold"><summary>{escape(words)}</summary>{trials}</details>'
 
 
-def _table(view: RunView, rows: Rows, columns: Columns, now: float) -> str:
+def _table(view: RunView, rows: Rows, columns: Columns, limits: Limits, now: float) -> str:
     order = "running ones first" if is_ablation(view) else "running ones first, then the best"
     caption = escape(f"Trials of {summary.experiment_name(view)}: {order}")
-    body = _Body(view, rows, columns, now)
+    body = _Body(view, rows, columns, limits, now)
+    head = _table_head(view, columns, limits, has_curves=body.has_curves)
     lines = "".join(body.row(trial) for trial in rows.trials)
     return (
-        f'<table class="lg-table"><caption>{caption}</caption><thead><tr>{_table_head(view, columns)}</tr></thead>'
+        f'<table class="lg-table"><caption>{caption}</caption><thead><tr>{head}</tr></thead>'
         f"<tbody>{lines}</tbody></table>"
     )
 
 
-def _table_head(view: RunView, columns: Columns) -> str:
-    cells = [
-        ("lg-l", "trial"),
-        ("lg-l", "state"),
-        ("lg-l lg-wide", "worker"),
-        *((_wide(index), one_line(name, NAME_LIMIT)) for index, name in enumerate(columns.varying)),
-        *(("lg-wide", one_line(name, NAME_LIMIT)) for name in columns.metrics),
+def _table_head(view: RunView, columns: Columns, limits: Limits, *, has_curves: bool) -> str:
+    what = [
+        *((_wide(index), one_line(name, limits.name)) for index, name in enumerate(columns.varying)),
+        *(("lg-wide", one_line(name, limits.name)) for name in columns.metrics),
         *([("lg-wide", "step")] if view.n_steps else []),
-        ("", f"{summary.metric_name(view)} {summary.arrow(view)}"),
-        *([("", "curve")] if view.n_steps else []),
-        ("", "time"),
     ]
+    counts = [
+        ("", f"{summary.metric_name(view)} {summary.arrow(view)}"),
+        *([("", "curve")] if has_curves else []),
+    ]
+    middle = [*counts, *what] if limits.is_whole else [*what, *counts]
+    cells = [("lg-l", "trial"), ("lg-l", "state"), ("lg-l lg-wide", "worker"), *middle, ("", "time")]
     return "".join(f'<th scope="col"{_class(name)}>{escape(text)}</th>' for name, text in cells)
 
 
 class _Body:
     """Writes the table's rows; the sparklines of all of them have the same axes."""
 
-    def __init__(self, view: RunView, rows: Rows, columns: Columns, now: float) -> None:
+    def __init__(self, view: RunView, rows: Rows, columns: Columns, limits: Limits, now: float) -> None:
         best = summary.best_trial(view)
         best_value = best.metric if best else None
-        self._view, self._columns, self._now = view, columns, now
+        self._view, self._columns, self._limits, self._now = view, columns, limits, now
         self._y_range = charts.value_range(rows.trials, best_value)
-        self._n_columns = (7 if view.n_steps else 5) + len(columns.varying) + len(columns.metrics)
+        n_of_curves = bool(view.n_steps) + self.has_curves
+        self._n_columns = 5 + n_of_curves + len(columns.varying) + len(columns.metrics)
         self._last_step = max((trial.last_step or 0 for trial in rows.trials), default=0)
+
+    @property
+    def has_curves(self) -> bool:
+        """Whether any trial has reported the metric that counts."""
+        return self._y_range is not None
 
     def row(self, trial: TrialView) -> str:
         is_best = trial is summary.best_trial(self._view)
@@ -199,14 +243,16 @@ class _Body:
         )
         icon, word = ICONS[trial.state], trial.state.lower()
         ranks = f' title="{escape(words)}"' if (words := summary.ranks_of(trial)) else ""
+        what = [
+            *(f"<td{_class(name)}>{escape(text)}</td>" for name, text in self._values(trial)),
+            self._step(trial),
+        ]
+        counts = [f"<td>{escape(metric(trial.value))}</td>", self._curve(trial)]
         cells = [
             f'<th scope="row" class="lg-l">{label}</th>',
             f'<td class="lg-l lg-state lg-{word}"><span aria-hidden="true">{icon}</span> {word}</td>',
             f'<td class="lg-l lg-wide"{ranks}>{summary.workers_of(trial)}</td>',
-            *(f"<td{_class(name)}>{escape(text)}</td>" for name, text in self._values(trial)),
-            self._step(trial),
-            f"<td>{escape(metric(trial.value))}</td>",
-            self._curve(trial),
+            *([*counts, *what] if self._limits.is_whole else [*what, *counts]),
             f"<td>{escape(duration(trial.elapsed_s(self._now)))}</td>",
         ]
         why = self._why(trial)
@@ -216,7 +262,7 @@ class _Body:
     def _values(self, trial: TrialView) -> Iterator[tuple[str, str]]:
         """(class, text) of the cells that differ from run to run."""
         for index, name in enumerate(self._columns.varying):
-            yield _wide(index), hparam(trial.hparams[name]) if name in trial.hparams else NOTHING
+            yield _wide(index), hparam(trial.hparams[name], self._limits.value) if name in trial.hparams else NOTHING
         for name in self._columns.metrics:
             yield "lg-wide", metric(trial.metrics.get(name))
 
@@ -226,9 +272,9 @@ class _Body:
         return f'<td class="lg-wide">{NOTHING if trial.last_step is None else trial.last_step}</td>'
 
     def _curve(self, trial: TrialView) -> str:
-        if not self._view.n_steps:
+        if self._y_range is None:
             return ""
-        curve = charts.sparkline(trial, self._y_range, self._last_step) if self._y_range else ""
+        curve = charts.sparkline(trial, self._y_range, self._last_step)
         kind = "best" if trial is summary.best_trial(self._view) else trial.state.lower()
         return f'<td class="lg-curve lg-{kind}">{curve}</td>'
 

@@ -6,55 +6,39 @@ anything. Files of the run are linked where they lie, and small pictures of the 
 
 from __future__ import annotations
 
-import base64
 import json
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from lagom_magic.display import summary
-from lagom_magic.display.html import render_whole_html
+from lagom_magic.display.elements import facts, folded, items, part, pre, section
+from lagom_magic.display.html import ICONS, render_whole_html
+from lagom_magic.display.origin import origin
+from lagom_magic.display.params import split_params
 from lagom_magic.display.saved_lines import LINES_LIMIT, lines_html
 from lagom_magic.display.stored import StoredRun
+from lagom_magic.display.trial_files import file_links, pictures, trial_words
+from lagom_magic.display.typed_options import typed_options, typed_space
 from lagom_magic.display.updates import LineRing
-from lagom_magic.display.wording import NOTHING, hparam, metric, one_line
-from lagom_magic.errors import StoreError
+from lagom_magic.display.wording import count, duration, hparam, metric, one_line
+from lagom_magic.events.facts import RunState, TrialState
 from lagom_magic.events.fold import TrialView
 from lagom_magic.store.console_file import ConsoleReader
-from lagom_magic.store.layout import RunLayout, read_file
-from lagom_magic.store.received import safe_parts
+from lagom_magic.store.layout import read_file
 
-FILE_LIMIT = 500
-#: Pictures, and bytes of one.
-PICTURE_LIMIT, PICTURE_BYTES = 8, 1 << 20
-_VALUE_LIMIT = 400
+#: Different warnings of trials.
+WARNING_LIMIT = 20
+_VALUE_LIMIT, _TEXT_LIMIT = 400, 2_000
 _CONSOLE_BYTES = 1 << 20
-_PICTURES = {
-    ".png": "image/png",
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".gif": "image/gif",
-    ".webp": "image/webp",
-}
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 #: How every report begins, and no other file: by it one is known that a newer one may take the place of.
 _BEGINNING = (
     '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="generator" content="lagom_magic report">'
 )
-_STYLE = """
-body { max-width: 1120px; margin: 24px auto; padding: 0 16px; font: 14px/1.5 system-ui, sans-serif; color: #1f2328;
-  background: #fff; color-scheme: light dark; }
-h2 { margin: 28px 0 8px; font-size: 16px; }
-table.facts { border-collapse: collapse; } table.facts th { padding: 2px 16px 2px 0; text-align: left; font-weight: 600;
-  vertical-align: top; white-space: nowrap; } table.facts td { padding: 2px 0; overflow-wrap: anywhere; }
-pre { overflow: auto; max-height: 40em; padding: 10px; border: 1px solid #8884; border-radius: 6px; font-size: 12px; }
-p.note { white-space: pre-wrap; } .tag { padding: 1px 8px; border: 1px solid #8886; border-radius: 10px; }
-figure img { max-width: 100%; } li { overflow-wrap: anywhere; } li small { color: #6e7781; }
-@media (prefers-color-scheme: dark) { body { color: #e3e7eb; background: #111418; } a { color: #64b5f6; } }
-"""
 
 
 def render_report(run: StoredRun, now: float, beside: Path) -> str:
@@ -66,24 +50,29 @@ def render_report(run: StoredRun, now: float, beside: Path) -> str:
         beside: the folder in which the document will lie, for its links.
     """
     title = f"{summary.experiment_name(run.view)} {run.dir.name}"
+    main = run.main_trial
     sections = [
-        _tags_and_note(run),
+        _head(run, now),
         render_whole_html(run.view, now, str(run.dir)),
-        _best(run),
-        _params(run),
-        _pictures(run),
-        _section("Printed", _console(run)),
-        _section("Source", _pre(run.source)),
-        _section("Configuration", _facts(_settings(run.document))),
-        _section("Files", _files(run, beside)),
-        _section("Environment", _folded("Python and packages of the driver", _pre(run.environment))),
-        _section("Not in this report", _items(escape(line) for line in run.missing)),
+        _result(run),
+        section(
+            "Pictures" if main is None else f"Pictures of {trial_words(main)}", pictures(run, main) if main else ""
+        ),
+        section("Where it came from", origin(run)),
+        section("Warnings", _warnings(run)),
+        section("Configuration", _configuration(run.document)),
+        _params(main),
+        section("Source", pre(run.source)),
+        section("Printed", _console(run)),
+        section("Files", file_links(run, beside)),
+        section("Environment", folded("Python and packages of the driver", pre(run.environment))),
+        section("Not in this report", items(run.missing)),
     ]
     return (
         f"{_BEGINNING}"
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>\n"
+        f"<title>{escape(title)}</title><style>{_style()}</style></head><body>\n"
         f"{chr(10).join(filter(None, sections))}\n</body></html>\n"
     )
 
@@ -98,48 +87,124 @@ def is_report(path: Path) -> bool:
     return read_file(path, len(beginning)) == beginning
 
 
-def _tags_and_note(run: StoredRun) -> str:
-    config = run.document.get("config")
-    description = config.get("description") if isinstance(config, dict) else None
-    texts = [f'<p class="note">{escape(str(text))}</p>' for text in (description, run.note) if text]
+@cache
+def _style() -> str:
+    return Path(__file__).with_name("report.css").read_text("utf-8")
+
+
+def _head(run: StoredRun, now: float) -> str:
+    """Which run it is, how it stands, when, by whom and where, and what people have said of it."""
+    view = run.view
+    icon = ICONS[TrialState.WAITING] if view.state is RunState.STARTING else ICONS[TrialState(view.state)]
+    state = f'<span class="state {view.state.lower()}">{icon} {escape(summary.state(view))}</span>'
+    description = _config(run.document).get("description")
+    said = f'<p class="note">{escape(str(description))}</p>' if description else ""
+    said += f'<p class="note"><b>Note:</b> {escape(run.note)}</p>' if run.note else ""
     tags = " ".join(f'<span class="tag">{escape(one_line(tag, 80))}</span>' for tag in run.tags)
-    return "".join([*texts, f"<p>{tags}</p>" if tags else ""])
+    return (
+        f"<header><h1>{escape(summary.experiment_name(view))} <small>{escape(one_line(run.dir.name, 80))}</small></h1>"
+        f'<p class="when">{state} {_when(run, now)}</p>'
+        f"{said}{f'<p>{tags}</p>' if tags else ''}</header>"
+    )
 
 
-def _best(run: StoredRun) -> str:
-    best = summary.best_trial(run.view)
-    if best is None:
+def _when(run: StoredRun, now: float) -> str:
+    """'started 29 November 2026, 14:15 UTC by ada on host7 · took 31 s'."""
+    began = _began(run)
+    driver = run.document.get("driver")
+    driver = driver if isinstance(driver, dict) else {}
+    who = [
+        f"{word} {one_line(str(driver[key]), 80)}" for word, key in (("by", "user"), ("on", "host")) if driver.get(key)
+    ]
+    parts = [escape(" ".join(who))]
+    if began is not None:
+        words = f"{began.day} {began:%B %Y, %H:%M} {began.tzname() or ''}".strip()
+        at = f'started <time datetime="{began.isoformat(timespec="seconds")}">{escape(words)}</time>'
+        parts = [f"{at} {parts[0]}".strip()]
+    if run.view.started_at is not None:
+        took = "took" if run.view.state.is_final else "running for"
+        parts.append(f"{took} {duration(run.view.elapsed_s(now))}")
+    return " · ".join(filter(None, parts))
+
+
+def _began(run: StoredRun) -> datetime | None:
+    """As run.json has it, in the time zone of who started it; else as the journal does."""
+    try:
+        return datetime.fromisoformat(str(run.document.get("created_at")))
+    except ValueError:
+        pass
+    try:
+        return datetime.fromtimestamp(run.view.started_at, UTC) if run.view.started_at is not None else None
+    except (ValueError, OverflowError, OSError):  # no time that there is
+        return None
+
+
+def _result(run: StoredRun) -> str:
+    """What the best trial, or the only one, has come to."""
+    is_only = len(run.view.trials) == 1
+    trial = run.main_trial if is_only else summary.best_trial(run.view)
+    if trial is None:
         return ""
-    values = [(name, metric(value)) for name, value in best.metrics.items()]
-    values += [(name, hparam(value, _VALUE_LIMIT)) for name, value in best.hparams.items()]
-    return _section(f"Best: trial {summary.trial_label(best)}", _facts(values))
+    values = [(name, metric(value)) for name, value in trial.metrics.items()]
+    values += [(name, one_line(text, _VALUE_LIMIT)) for name, text in trial.values.items()]
+    with_what = [(name, hparam(value, _VALUE_LIMIT)) for name, value in trial.hparams.items()]
+    found = [("values", facts(values)), ("hyperparameters", facts(with_what))]
+    content = "".join(f"<div>{part(title, rows)}</div>" for title, rows in found if rows)
+    title = "Result" if is_only else f"Best: {trial_words(trial)}"
+    return section(title, f'<div class="columns">{content}</div>' if content else "")
 
 
-def _params(run: StoredRun) -> str:
+def _params(trial: TrialView | None) -> str:
     """What libraries were told in the best trial, or the only one."""
-    trial = run.main_trial
     if trial is None:
         return ""
-    values = _facts([(name, hparam(value, _VALUE_LIMIT)) for name, value in trial.params.items()])
-    return _section(f"Logged parameters of trial {summary.trial_label(trial)}", values)
+    told, rest = split_params(trial.params)
+    repeated = ", or as in the first fit" if any(value is not None for value in rest.values()) else ""
+    title = f"{count(len(rest), 'parameter')} not set{repeated}"
+    content = _param_facts(told) + folded(title, _param_facts(rest))
+    return section(f"Logged parameters of {trial_words(trial)}", content)
 
 
-def _pictures(run: StoredRun) -> str:
-    """Pictures that the best trial, or the only one, has returned."""
-    trial = run.main_trial
-    if trial is None:
-        return ""
-    figures: list[str] = []
-    for name, path in _existing(run, trial):
-        kind = _PICTURES.get(path.suffix.lower())
-        if kind is None or len(figures) == PICTURE_LIMIT or path.stat().st_size > PICTURE_BYTES:
-            continue
-        data = base64.b64encode(path.read_bytes()).decode()
-        figures.append(
-            f'<figure><img src="data:{kind};base64,{data}" alt="{escape(name)}">'
-            f"<figcaption>{escape(one_line(name, 200))}</figcaption></figure>"
-        )
-    return _section(f"Pictures of trial {summary.trial_label(trial)}", "".join(figures))
+def _param_facts(params: dict[str, Any]) -> str:
+    return facts((name, hparam(value, _VALUE_LIMIT)) for name, value in params.items())
+
+
+def _warnings(run: StoredRun) -> str:
+    """Each warning once, with the trials that gave it."""
+    found: dict[str, list[str]] = {}
+    for trial in run.view.trials.values():
+        for text in trial.warnings:
+            found.setdefault(one_line(text, _VALUE_LIMIT), []).append(summary.trial_label(trial))
+    lines = [f"{_trials(labels)}: {text}" for text, labels in list(found.items())[:WARNING_LIMIT]]
+    return items(lines, len(found) - len(lines))
+
+
+def _trials(labels: list[str]) -> str:
+    labels = list(dict.fromkeys(labels))
+    more = f" and {len(labels) - 5} more" if len(labels) > 5 else ""
+    return f"{'trial' if len(labels) == 1 else 'trials'} {', '.join(labels[:5])}{more}"
+
+
+def _configuration(document: dict[str, Any]) -> str:
+    """The options as they are typed, where hyperparameters were searched, and all else that run.json says."""
+    return (
+        facts(typed_options(document))
+        + part("Search space", facts(typed_space(document)))
+        + folded("everything in run.json", facts(_settings(document)))
+    )
+
+
+def _settings(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What run.json says, the config's keys among the others, without what is empty or may have changed since."""
+    flat = {key: value for key, value in document.items() if key not in ("config", "format")} | _config(document)
+    for name, value in flat.items():
+        if name not in ("tags", "description") and value not in (None, "", [], {}):
+            yield name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _config(document: dict[str, Any]) -> dict[str, Any]:
+    config = document.get("config")
+    return config if isinstance(config, dict) else {}
 
 
 def _console(run: StoredRun) -> str:
@@ -152,64 +217,3 @@ def _console(run: StoredRun) -> str:
     finally:
         reader.close()
     return lines_html(list(ring.since(ring.first)), ring.n_lines)
-
-
-def _settings(document: dict[str, Any]) -> list[tuple[str, str]]:
-    """What run.json says, the configuration's keys among the others, without what is empty."""
-    config = document.get("config")
-    flat = {key: value for key, value in document.items() if key not in ("config", "format")}
-    flat |= config if isinstance(config, dict) else {}
-    return [(name, _as_text(value)) for name, value in flat.items() if value not in (None, "", [], {})]
-
-
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _files(run: StoredRun, beside: Path) -> str:
-    """Links to the files of trials; a browser follows them only where the run's folder lies as it did."""
-    items, n_more = list[str](), 0
-    for trial_id in sorted(run.view.trials):
-        for name, path in _existing(run, run.view.trials[trial_id]):
-            if len(items) == FILE_LIMIT:
-                n_more += 1
-                continue
-            link = escape(quote(os.path.relpath(path, beside)))
-            label = f"trial {trial_id}: {one_line(name, 200)}"
-            items.append(f'<a href="{link}">{escape(label)}</a> <small>{path.stat().st_size:,} bytes</small>')
-    return _items([*items, *([f"… and {n_more:,} more"] if n_more else [])])
-
-
-def _existing(run: StoredRun, trial: TrialView) -> Iterator[tuple[str, Path]]:
-    """(name, path) of a trial's files that are there, and in its own folder."""
-    root = RunLayout(run.dir).trial_dir(trial.id, trial.attempt)
-    for name in sorted(trial.files):
-        try:
-            path = root.joinpath(*safe_parts(name))
-        except StoreError:  # no name of ours
-            continue
-        if path.is_file() and path.resolve().is_relative_to(root.resolve()):
-            yield name, path
-
-
-def _section(title: str, content: str) -> str:
-    return f"<h2>{escape(title)}</h2>{content}" if content else ""
-
-
-def _facts(values: Sequence[tuple[str, str]]) -> str:
-    told = [(one_line(name, 80), one_line(value or NOTHING, _VALUE_LIMIT)) for name, value in values]
-    rows = "".join(f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>' for name, value in told)
-    return f'<table class="facts">{rows}</table>' if rows else ""
-
-
-def _items(items: Any) -> str:
-    content = "".join(f"<li>{item}</li>" for item in items)
-    return f"<ul>{content}</ul>" if content else ""
-
-
-def _pre(text: str) -> str:
-    return f"<pre>{escape(text)}</pre>" if text.strip() else ""
-
-
-def _folded(title: str, content: str) -> str:
-    return f"<details><summary>{escape(title)}</summary>{content}</details>" if content else ""

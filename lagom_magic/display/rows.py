@@ -37,6 +37,8 @@ class Columns:
     constant: dict[str, Any]
     #: Metrics shown beside the one that counts.
     metrics: list[str]
+    #: Without room for a column.
+    metrics_left_out: list[str]
 
 
 def choose_rows(view: RunView, limit: int) -> Rows:
@@ -61,21 +63,23 @@ def choose_rows(view: RunView, limit: int) -> Rows:
     return Rows(chosen, len(view.trials) - len(chosen))
 
 
-def choose_columns(view: RunView, n_columns: int, n_characters: int) -> Columns:
+def choose_columns(view: RunView, n_columns: int, n_characters: int, n_metrics: int = 2) -> Columns:
     """Split the hyperparameters; those that are equal in all of several trials need no column.
 
     Args:
         view: the run.
         n_columns: at most so many, of hyperparameters and further metrics together.
         n_characters: how wide these columns may be together; the first hyperparameter always has one.
+        n_metrics: at most so many of them are of metrics.
     """
     constant = {name: _first_value(view, name) for name in view.hparam_names if _is_constant(view, name)}
     varying = [name for name in view.hparam_columns if name in view.hparam_names and name not in constant]
     others = [name for name in view.metric_names if name not in (view.metric_name, "metric")]
     widths = [_width(view, name) for name in varying]
     n_shown = sum(end <= n_characters or end == widths[0] for end in accumulate(widths[:n_columns]))
-    n_free = min(n_columns - n_shown, (n_characters - sum(widths[:n_shown])) // METRIC_WIDTH, 2)
-    return Columns(varying[:n_shown], varying[n_shown:], constant, others[: max(0, n_free)])
+    n_free = min(n_columns - n_shown, (n_characters - sum(widths[:n_shown])) // METRIC_WIDTH, n_metrics)
+    n_free = max(0, n_free)
+    return Columns(varying[:n_shown], varying[n_shown:], constant, others[:n_free], others[n_free:])
 
 
 def _width(view: RunView, name: str) -> int:

@@ -77,7 +77,7 @@ def best(view: RunView) -> tuple[str, str]:
     """The best value, and whose it is: ('0.9833', 'trial 14 · lr 0.0031 · width 192')."""
     trial = view.best
     if trial is None:
-        return NOTHING, "none yet" if not view.state.is_final else "no complete trial"
+        return NOTHING, _why_no_best(view)
     names = [name for name in view.hparam_columns if name in trial.hparams]
     chosen = [f"{one_line(name, 24)} {hparam(trial.hparams[name], 16)}" for name in names[:4]]
     more = [f"{len(names) - 4} more"] if len(names) > 4 else []
@@ -133,12 +133,19 @@ def error_line(trial: TrialView, limit: int) -> str:
     return one_line(trial.error.in_words, limit) if trial.error is not None else ""
 
 
-def constants_line(columns: Columns) -> str:
-    """The hyperparameters without a column: 'the same in all trials: batch 64 · optimizer sgd'."""
+def constants_line(columns: Columns, limit: int = 12) -> str:
+    """What has no column: 'the same in all trials: batch 64 · optimizer sgd; metrics without a column: recall'.
+
+    Args:
+        columns: of the table.
+        limit: at most so many of each kind are named.
+    """
     same = [f"{one_line(name, 24)} {hparam(value)}" for name, value in columns.constant.items()]
-    parts = [f"the same in all trials: {_some(same)}"] if same else []
-    names = [one_line(name, 24) for name in columns.left_out]
-    return "; ".join([*parts, *([f"without a column: {_some(names)}"] if names else [])])
+    parts = [f"the same in all trials: {_some(same, limit)}"] if same else []
+    for what, names in (("", columns.left_out), ("metrics ", columns.metrics_left_out)):
+        if names:
+            parts.append(f"{what}without a column: {_some([one_line(name, 24) for name in names], limit)}")
+    return "; ".join(parts)
 
 
 def settings_line(view: RunView) -> str:
@@ -160,6 +167,12 @@ def notices(view: RunView, limit: int = 5) -> list[str]:
     return [*_failures(view), *earlier, *texts, *reason]
 
 
+def _why_no_best(view: RunView) -> str:
+    if not view.state.is_final:
+        return "none yet"
+    return "no number" if view.counts[TrialState.COMPLETE] else "no complete trial"
+
+
 def _failures(view: RunView) -> list[str]:
     """While the run lives: '3 trials failed; the first, trial 0: ValueError: no data'."""
     failed = [trial for trial in view.trials.values() if trial.state is TrialState.FAILED]
@@ -179,7 +192,7 @@ def _component(trial: TrialView) -> str:
     return str(trial.hparams.get("component"))
 
 
-def _some(texts: list[str], limit: int = 12) -> str:
+def _some(texts: list[str], limit: int) -> str:
     more = [f"{len(texts) - limit} more"] if len(texts) > limit else []
     return " · ".join([*texts[:limit], *more])
 

@@ -37,9 +37,7 @@ _REST = 10.0
 _MOST_FAILURES = 3
 
 #: What is fetched of a run that was made elsewhere, before more is asked for.
-_SMALL = frozenset(
-    {"run.json", "result.json", "events.jsonl", "source.py", "notes.json", "environment.txt", "provenance.json"}
-)
+_SMALL = frozenset({"run.json", "result.json", "events.jsonl", "notes.json", "environment.txt", "provenance.json"})
 _CALL, _RESULT = "call", "result.json"
 #: Checkpoints of an attempt that `trials.remove_older` leaves.
 _CHECKPOINTS_KEPT = 2
@@ -388,7 +386,10 @@ def was_fetched(run_dir: Path) -> bool:
 def is_small(path: str) -> bool:
     """Whether lists and tables need a file of a run."""
     parts = path.split("/")
-    return path in _SMALL or (len(parts) == 3 and parts[0] == "trials" and parts[2] == "trial.json")
+    is_further_source = len(parts) == 1 and path.startswith("source.") and path.endswith(".py")
+    return (
+        path in _SMALL or is_further_source or (len(parts) == 3 and parts[0] == "trials" and parts[2] == "trial.json")
+    )
 
 
 def is_pickled(path: str) -> bool:

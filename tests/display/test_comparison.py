@@ -34,10 +34,56 @@ def test_the_best_trials_logged_parameters_are_compared(tmp_path: Path) -> None:
     assert "logged parameters" not in render_comparison([first, first])
 
 
+def test_what_is_not_set_and_what_further_fits_repeat_is_no_difference(tmp_path: Path) -> None:
+    first = run_with(tmp_path, {"X.depth": 9, "X.gamma": None, "X.n": 5, "X 2.depth": 9, "X 2.n": 10})
+    second = run_with(tmp_path, {"X.depth": 5, "X.alpha": None, "X.n": 5, "X.tol": 0.1})
+    table = render_comparison([first, second]).partition("logged parameters that differ:\n")[2].partition("\n\n")[0]
+    rows = [line.split() for line in table.splitlines()]
+    assert rows == [["X.depth", "9", "5"], ["X", "2.n", "10", "–"], ["X.tol", "–", "0.1"]]
+
+
 def test_of_many_logged_parameters_the_first_are_named(tmp_path: Path) -> None:
     runs = [run_with(tmp_path, {f"SVC.p{i}": i + shift for i in range(PARAM_LIMIT + 3)}) for shift in (0, 1)]
     assert render_comparison(runs).count("SVC.p") == PARAM_LIMIT
     assert "… and 3 more" in render_comparison(runs)
+
+
+def sources_compared(home: Path, first: list[str], other: list[str]) -> list[str]:
+    """What is said of two sources, without the lines that name the runs."""
+    runs = [run_with(home, {}), run_with(home, {})]
+    for run, lines in zip(runs, (first, other), strict=True):
+        (run.dir / "source.py").write_text("\n".join(lines) + "\n")
+    said = render_comparison([read_stored(run.dir) for run in runs]).split("\n\n")[-1]
+    for name, run in zip(("first", "other"), runs, strict=True):
+        said = said.replace(run.dir.name, name)
+    return [line.rstrip() for line in said.splitlines()]
+
+
+def test_of_long_sources_the_lines_that_differ_are_shown_with_their_numbers(tmp_path: Path) -> None:
+    lines = [f"x{number % 100}" for number in range(20_000)]
+    other = [*lines[:10_000], "new", *lines[10_001:]]
+    assert sources_compared(tmp_path, lines, other) == [
+        "--- first",
+        "+++ other",
+        "@@ -9999,5 +9999,5 @@",
+        " x98",
+        " x99",
+        "-x0",
+        "+new",
+        " x1",
+        " x2",
+    ]
+    assert sources_compared(tmp_path, lines[:3], lines[:2])[2:] == ["@@ -1,3 +1,2 @@", " x0", " x1", "-x2"]
+    assert sources_compared(tmp_path, lines[:1], ["a", "b", *lines[:1]])[2:] == ["@@ -1 +1,3 @@", "+a", "+b", " x0"]
+    assert sources_compared(tmp_path, ["a", "a"], ["a", "a", "a"])[2:] == ["@@ -1,2 +1,3 @@", " a", " a", "+a"]
+
+
+def test_sources_that_differ_over_very_many_lines_are_not_aligned(tmp_path: Path) -> None:
+    first = [f"x{number % 150} = {number % 150}" for number in range(100_000)]
+    other = [f"x{number % 150} = {(number + 1) % 151}" for number in range(100_010)]
+    assert sources_compared(tmp_path, ["same", *first, "end"], ["same", *other, "end"]) == [
+        "the sources differ: 100,000 lines of first, 100,010 of other; compare the two source.py"
+    ]
 
 
 @pytest.mark.parametrize("has_metric", [True, False], ids=["the best trial", "the only trial"])

@@ -161,6 +161,30 @@ def test_a_run_without_reports_has_neither_steps_nor_curves() -> None:
     assert "curve" not in text
 
 
+def test_reports_of_what_does_not_count_make_no_empty_curves() -> None:
+    facts = [run_started(metric=None), TrialStarted(0, 1, 1, {})]
+    facts += [MetricReported(0, 1, 1, step, {"logloss": 0.5}, is_automatic=True) for step in range(3)]
+    text = Page(render_html(view_of(facts), BEGAN, "x")).text
+    assert "step" in text
+    assert "curve" not in text
+
+
+def test_metrics_without_a_column_are_named() -> None:
+    metrics = {"accuracy": 0.5, "loss": 0.1, "recall": 0.2, "precision": 0.3, "f1": 0.4}
+    facts = [run_started(), TrialStarted(0, 1, 1, {"lr": 0.1})]
+    facts.append(TrialEnded(0, 1, 1, TrialState.COMPLETE, metrics, 0.5))
+    for face in render(view_of(facts), BEGAN, "x").values():
+        assert "metrics without a column: precision · f1" in face
+
+
+def test_a_complete_trial_without_a_number_is_told_as_such() -> None:
+    facts = [run_started(), TrialStarted(0, 1, 1, {}), TrialEnded(0, 1, 1, TrialState.COMPLETE)]
+    for face in render(view_of([*facts, RunEnded(RunState.COMPLETE)]), BEGAN, "x").values():
+        told = face.replace("\xa0", " ")
+        assert "no number" in told
+        assert "no complete trial" not in told
+
+
 def test_the_end_does_not_depend_on_the_clock() -> None:
     view = view_of(some_run(is_ended=True))
     assert render_html(view, BEGAN, "x") == render_html(view, BEGAN + 1e6, "x")

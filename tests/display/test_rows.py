@@ -96,3 +96,13 @@ def test_long_values_take_the_room_of_columns() -> None:
         facts += trial_facts(trial_id, TrialState.COMPLETE, hparams=dict.fromkeys(names, f"{trial_id}" * 18))
     assert choose_columns(view_of(facts), n_columns=8, n_characters=64).varying == ["h0", "h1", "h2"]
     assert choose_columns(view_of(facts), n_columns=8, n_characters=10).varying == ["h0"]
+
+
+def test_metrics_beyond_the_limit_are_named() -> None:
+    facts = [run_started(hparam_names=("lr",)), *trial_facts(0, TrialState.COMPLETE, hparams={"lr": 0.1})]
+    view = view_of(facts)
+    view.metric_names |= dict.fromkeys(("a", "b", "c"))
+    columns = choose_columns(view, n_columns=8, n_characters=80)
+    assert (columns.metrics, columns.metrics_left_out) == (["a", "b"], ["c"])
+    assert choose_columns(view, n_columns=8, n_characters=80, n_metrics=3).metrics == ["a", "b", "c"]
+    assert choose_columns(view, n_columns=1, n_characters=80).metrics_left_out == ["a", "b", "c"]

@@ -31,7 +31,7 @@ from lagom_magic.store import mirror, registry
 from lagom_magic.store.alike import Alike, marker, stamp_of
 from lagom_magic.store.index import run_dirs
 from lagom_magic.store.journal import JournalReader
-from lagom_magic.store.layout import default_home
+from lagom_magic.store.layout import RunLayout, default_home
 from lagom_magic.store.mirror import fetch, forget, mark_changed, pull, refresh_home, send_unsent
 from lagom_magic.store.remote import Remote, open_remote
 from lagom_magic.store.store import RunStore
@@ -641,6 +641,15 @@ def test_what_was_fetched_and_has_changed_there_is_not_sent_back(url: str, machi
     assert below(url, made) == there | {"notes.json": (here(made) / "notes.json").read_bytes()}
     fetch(here(made))
     assert newer.items() <= files_of(here(made)).items()
+
+
+def test_the_source_that_a_run_was_gone_on_with_comes_with_the_list(url: str, machine: Machine) -> None:
+    made = sent_run()
+    filesystem, root = fsspec.core.url_to_fs(url)
+    filesystem.pipe_file(f"{root}/digits/{made.name}/source.2.py", b"def newer(): ...")
+    machine("b")
+    assert refresh_home() == ""
+    assert RunLayout(here(made)).newest_source.read_text() == "def newer(): ..."
 
 
 def test_a_run_that_has_only_begun_elsewhere_is_listed_when_it_has_a_journal(url: str, machine: Machine) -> None:

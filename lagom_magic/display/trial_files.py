@@ -1,0 +1,107 @@
+"""The files of a run's trials in its report: links to where they lie, and small pictures of the best trial."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterator
+from html import escape
+from itertools import groupby
+from pathlib import Path
+from urllib.parse import quote
+
+from lagom_magic.display.elements import fact_rows, folded, more, size
+from lagom_magic.display.stored import StoredRun
+from lagom_magic.display.wording import count, one_line
+from lagom_magic.errors import StoreError
+from lagom_magic.events.fold import TrialView
+from lagom_magic.store.layout import RunLayout
+from lagom_magic.store.received import safe_parts
+
+#: Files that are linked, and those of them that are to be seen at once.
+FILE_LIMIT, UNFOLDED_LIMIT = 500, 10
+#: Pictures, and bytes of one.
+PICTURE_LIMIT, PICTURE_BYTES = 8, 1 << 20
+_PICTURES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".gif": "image/gif",
+    ".webp": "image/webp",
+}
+#: Where almost all files of a trial lie.
+_USUAL = "artifacts/"
+
+#: (trial, link)
+_Link = tuple[str, str]
+
+
+def trial_words(trial: TrialView) -> str:
+    """'trial 4', 'trial 4, attempt 2'."""
+    return f"trial {trial.id}" + (f", attempt {trial.attempt}" if trial.attempt > 1 else "")
+
+
+def file_links(run: StoredRun, beside: Path) -> str:
+    """Links to the files of trials; a browser follows them only where the run's folder lies as it did.
+
+    Args:
+        run: whose trials.
+        beside: the folder in which the report will lie.
+    """
+    main = run.main_trial
+    trials = sorted(run.view.trials.values(), key=lambda trial: (trial is not main, trial.id))
+    links = [(trial_words(trial), _link(*file, beside)) for trial in trials for file in _existing(run, trial)]
+    n_shown = _n_unfolded([trial for trial, _ in links])
+    shown, rest = links[:n_shown], links[n_shown:FILE_LIMIT]
+    return _grouped(shown) + folded(f"{count(len(rest), 'more file')}", _grouped(rest)) + more(len(links) - FILE_LIMIT)
+
+
+def pictures(run: StoredRun, trial: TrialView) -> str:
+    """Pictures that a trial has returned, as large as they are."""
+    figures: list[str] = []
+    for name, path in _existing(run, trial):
+        kind = _PICTURES.get(path.suffix.lower())
+        if kind is None or len(figures) == PICTURE_LIMIT or path.stat().st_size > PICTURE_BYTES:
+            continue
+        data = base64.b64encode(path.read_bytes()).decode()
+        figures.append(
+            f'<figure><img src="data:{kind};base64,{data}" alt="{escape(name)}">'
+            f"<figcaption>{escape(_shown(name))}</figcaption></figure>"
+        )
+    return f'<div class="pictures">{"".join(figures)}</div>' if figures else ""
+
+
+def _n_unfolded(trials: list[str]) -> int:
+    """How many of the files, each given by its trial, are seen at once: whole trials where that is possible."""
+    if len(trials) <= UNFOLDED_LIMIT:
+        return len(trials)
+    ends = [end for end in range(1, UNFOLDED_LIMIT + 1) if trials[end] != trials[end - 1]]
+    return ends[-1] if ends else UNFOLDED_LIMIT
+
+
+def _link(name: str, path: Path, beside: Path) -> str:
+    link = escape(quote(os.fsencode(os.path.relpath(path, beside))))
+    return f'<a href="{link}">{escape(_shown(name))}</a> <small>{size(path.stat().st_size)}</small>'
+
+
+def _shown(name: str) -> str:
+    return one_line(name.removeprefix(_USUAL), 200)
+
+
+def _grouped(links: list[_Link]) -> str:
+    return fact_rows(
+        (trial, " · ".join(f"<span>{link}</span>" for _, link in group))
+        for trial, group in groupby(links, key=lambda link: link[0])
+    )
+
+
+def _existing(run: StoredRun, trial: TrialView) -> Iterator[tuple[str, Path]]:
+    """(name, path) of a trial's files that are there, and in its own folder."""
+    root = RunLayout(run.dir).trial_dir(trial.id, trial.attempt)
+    for name in sorted(trial.files):
+        try:
+            path = root.joinpath(*safe_parts(name))
+        except StoreError:  # no name of ours
+            continue
+        if path.is_file() and path.resolve().is_relative_to(root.resolve()):
+            yield name, path
