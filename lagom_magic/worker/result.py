@@ -202,8 +202,6 @@ def _keep_path(result: Result, key: str, path: Any, folders: _Folders) -> bool:
     if not isinstance(path, str) or not path or "\0" in path or len(path) > os.pathconf("/", "PC_PATH_MAX"):
         return False
     if not os.path.exists(path):
-        if os.path.splitext(path)[1] or os.sep in path:
-            result.warnings.append(f"{key!r}: there is no file {path!r}; the text was kept.")
         return False
     if os.path.isdir(path) and not folders.holds_folder(path):
         return False  # such as "." or a data folder: too much to copy for a word that may mean something else
@@ -245,9 +243,12 @@ def _keep_repr(result: Result, key: str, value: Any) -> None:
     if len(text) > _MAX_REPR_CHARACTERS:
         text = f"{text[:_MAX_REPR_CHARACTERS]}… ({len(text):,} characters)"
     result.values[key] = text
-    result.warnings.append(
-        f"{key!r} is a {type(value).__name__}, neither number, file, figure, image, array nor model; its repr was kept."
-    )
+    if type(value) is str and (os.path.splitext(value)[1] or os.sep in value):
+        what = f"{key!r}: there is no file {value!r:.300}; the text was kept."
+    else:
+        kinds = "neither number, file, figure, image, array nor model"
+        what = f"{key!r} is a {type(value).__name__}, {kinds}; its repr was kept."
+    result.warnings.append(what)
 
 
 def _image_saver(value: Any) -> tuple[str, Callable[[str], Any]] | None:

@@ -83,6 +83,12 @@ def test_anything_else_is_kept_as_its_repr_with_a_warning(value: object, here: P
     assert type(value).__name__ in result.warnings[0]
 
 
+def test_the_name_of_a_file_that_is_not_there_is_kept_with_one_warning_that_says_so(here: Path) -> None:
+    result = result_of({"accuracy": 1, "plot": "plot.png"}, here)
+    assert result.values == {"plot": "'plot.png'"}
+    assert result.warnings == ["'plot': there is no file 'plot.png'; the text was kept."]
+
+
 def test_a_repr_that_raises_or_is_huge_does_no_harm(here: Path) -> None:
     class Rude:
         def __repr__(self) -> str:
