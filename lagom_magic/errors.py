@@ -75,6 +75,8 @@ class TrialStopped(BaseException):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Hint for a misspelt name: ' Did you mean X?' or '', ready to append to a message."""
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    """Hint for a misspelt name, or one that was begun: ' Did you mean X?' or '', ready to append to a message."""
+    known = list(known)
+    begun = [one for one in known if name and one.startswith(name)]
+    matches = begun if len(begun) == 1 else difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f" Did you mean {matches[0]}?" if matches else ""

@@ -193,6 +193,8 @@ def raise_outcome(run: Run) -> None:
 
 def outcome_error(run: Run) -> BaseException | None:
     """The error that a run's cell ends with; None for a complete run."""
+    from lagom_magic.resuming import how_to_go_on
+
     crash = run.crash
     if crash is not None and not isinstance(crash, LagomError):
         return crash
@@ -201,7 +203,8 @@ def outcome_error(run: Run) -> BaseException | None:
         return None
     # One that is not over yet was abandoned.
     kind: type[RunError] = RunFailed if state == "FAILED" else RunStopped
-    error = kind(run.describe_end(), run)
+    how = how_to_go_on(run)
+    error = kind(run.describe_end() + (f" {how}." if how else ""), run)
     if kind is RunFailed and run.traceback:
         error.add_note(run.traceback)
     return error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lagom_magic.errors import ConfigError
 from lagom_magic.events.ablation import BASELINE, REPEAT
-from lagom_magic.events.facts import CHECKPOINTS, Fact, RunEnded, RunStarted, TrialState
+from lagom_magic.events.facts import CHECKPOINTS, Fact, RunEnded, RunStarted, RunState, TrialState
 from lagom_magic.run import Run
 from lagom_magic.search.base import Suggestion
 from lagom_magic.search.factory import Search
@@ -24,8 +25,10 @@ from lagom_magic.spec.config import (
     TfDistributedConfig,
     TorchDistributedConfig,
 )
+from lagom_magic.spec.space import Domain
 from lagom_magic.spec.space_json import space_from_json, space_to_json
 from lagom_magic.spec.variants import ON
+from lagom_magic.store.journal import INTERRUPTED
 from lagom_magic.store.jsontext import json_line
 from lagom_magic.store.layout import RunLayout
 
@@ -265,32 +268,70 @@ def check_resumable(
         return
     if header.kind != kind:
         raise ConfigError(f"run {run.id} (--resume) is of %%lagom {header.kind}, not of %%lagom {kind}.")
-    was = {
-        "the search space": space_to_json(space_from_json(document.get("searchspace") or {})),
-        "the fixed hyperparameters": document.get("fixed_hparams", call.fixed_hparams),
-        "the metric": header.metric,
-        "the direction": header.direction,
-        "the seed": header.seed,
-        "the sampler": header.sampler,
-        "the pruner": header.pruner,
-    }
-    now = (space_to_json(call.space), call.fixed_hparams, config.metric, config.direction, config.seed)
-    for (what, before), after in zip(was.items(), (*now, search.sampler_name, search.pruner_name), strict=True):
-        if _as_json(before) != _as_json(after):
-            raise ConfigError(
-                f"run {run.id} (--resume) cannot go on with another search: {what} was {before!r} and is {after!r}. "
-                "Leave that option as it was, or begin a new run without --resume."
-            )
+    _check_same_search(run, config, call, search)
     _check_same_ablation(run, document.get("components") or {}, _as_json(call.document()) or {})
-    counts = run.view.counts
-    n_ended = sum(counts[state] for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED))
+    n_ended = _n_ended(run)
     if n_ended >= n_trials and has_end:
-        more = ""
+        more, flag = "", "--trials"
         if kind == "hpo" and search.sampler.n_trials is None:
             more = f" --trials {2 * n_ended} goes on with more."
         elif isinstance(config, AblationConfig) and config.num_trials is None:
-            more = f" --repeats {2 * config.repeats} goes on with more."
+            flag, n_more = "--repeats", 2 * math.ceil(config.repeats * n_ended / max(1, n_trials))
+            more = f" --repeats {n_more} goes on with more."
+        if n_ended > n_trials:
+            raise ConfigError(
+                f"run {run.id} has {n_ended} trials already, and {flag} is the number in all, which makes "
+                f"{n_trials}.{more}"
+            )
         raise ConfigError(f"nothing of run {run.id} is missing: {n_ended} of {n_trials} trials have ended.{more}")
+
+
+def _check_same_search(run: Run, config: BaseConfig, call: Call, search: Search) -> None:
+    """Whether the trials to come are those of the same search."""
+    header, document = run.view.header, run.config
+    assert header is not None
+    space_before = space_from_json(document.get("searchspace") or {})
+    space_now = space_from_json(_as_json(space_to_json(call.space)))
+    fixed_before, fixed_now = (
+        _as_json(one) for one in (document.get("fixed_hparams", call.fixed_hparams), call.fixed_hparams)
+    )
+    told = {
+        "the search space differs": _differences(space_before, space_now, absent="not searched"),
+        "what is fixed differs": _differences(fixed_before, fixed_now, absent="not fixed"),
+        "the metric was": _difference(header.metric, config.metric),
+        "the direction was": _difference(header.direction, config.direction),
+        "the seed was": _difference(header.seed, config.seed),
+        "the sampler was": _difference(header.sampler, search.sampler_name),
+        "the pruner was": _difference(header.pruner, search.pruner_name),
+    }
+    what = next((f"{what}{how}" for what, how in told.items() if how), None)
+    if what is not None:
+        raise ConfigError(
+            f"run {run.id} (--resume) cannot go on with another search: {what}. "
+            "Leave that as it was, or begin a new run without --resume."
+        )
+
+
+def _difference(before: Any, now: Any) -> str:
+    return f" {before!r} and is {now!r}" if _as_json(before) != _as_json(now) else ""
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], absent: str) -> str:
+    """': lr: Float(0.1, 1) → Float(0.1, 2), n: Int(1, 9) → not searched'; '' where they are the same."""
+    texts = []
+    for name in dict.fromkeys((*before, *now)):
+        values = [one.get(name) for one in (before, now)]
+        if values[0] != values[1] or (name in before) != (name in now):
+            was, is_now = (_written(one[name]) if name in one else absent for one in (before, now))
+            texts.append(f"{name}: {' → '.join((was, is_now) if was != is_now else map(repr, values))}")
+    return f": {', '.join(texts)}" if texts else ""
+
+
+def _written(value: Any) -> str:
+    """A domain as the user writes it, or the value of what is fixed."""
+    if not isinstance(value, Domain):
+        return repr(value)
+    return value.describe() + (f" when {dict(value.when)!r}" if value.when else "")
 
 
 def _check_same_ablation(run: Run, before: dict[str, dict[str, Any]], now: dict[str, dict[str, Any]]) -> None:
@@ -318,6 +359,21 @@ def has_ended(facts: Sequence[Fact]) -> bool:
     """Whether the last session of a run came to its end; its driver was killed otherwise."""
     last = next((fact for fact in reversed(facts) if isinstance(fact, (RunStarted, RunEnded))), None)
     return isinstance(last, RunEnded)
+
+
+def how_to_go_on(run: Run) -> str:
+    """'%lagom resume k3f7 goes on …' of a run that was stopped or cut off; '' of others, or with nothing missing."""
+    view = run.view
+    is_whole = view.n_trials is not None and _n_ended(run) >= view.n_trials
+    if (view.state is RunState.STOPPED and not is_whole) or view.state_reason == INTERRUPTED:
+        return f"%lagom resume {run.id} goes on with what is missing"
+    return ""
+
+
+def _n_ended(run: Run) -> int:
+    """How many trials are over, and not to be run again."""
+    counts = run.view.counts
+    return sum(counts[state] for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED))
 
 
 def going_on_with(run: Run, config: BaseConfig) -> dict[str, Any]:

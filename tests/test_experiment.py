@@ -264,6 +264,7 @@ def test_an_interrupt_stops_the_run_and_keeps_it(run_here: Launch) -> None:
         person.join()
     assert caught.value.run is not None
     assert {trial.state for trial in caught.value.run.trials} == {"STOPPED"}
+    assert str(caught.value).endswith(f" %lagom resume {caught.value.run.id} goes on with what is missing.")
 
 
 def test_nothing_starts_for_what_cannot_work(run_here: Launch, tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import random
 import shutil
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,9 @@ from lagom_magic.run import Run
 from lagom_magic.spec.config import AblationConfig, BaseConfig, OptimizationConfig
 from lagom_magic.spec.space import Float, Int
 from lagom_magic.spec.study import Switch
+from lagom_magic.store import call as calls
 from lagom_magic.store.console_file import ConsoleReader
+from lagom_magic.store.layout import RunLayout
 
 
 @pytest.fixture(autouse=True)
@@ -147,8 +151,19 @@ def test_nothing_missing_is_told_with_how_to_go_on() -> None:
         ({"seed": 6}, "the seed was 5 and is 6"),
         ({"optimizer": "tpe"}, "the sampler was 'random' and is 'tpe'"),
         ({"direction": "min"}, "the direction was 'max' and is 'min'"),
-        ({"searchspace": {"x": Float(0.0, 2.0), "n": Int(1, 9)}}, "the search space was"),
-        ({"hparams": {"n": 4}}, "the search space was"),
+        (
+            {"searchspace": {"x": Float(0.0, 2.0), "n": Int(1, 9)}},
+            "the search space differs: x: Float(0, 1) → Float(0, 2). Leave that",
+        ),
+        (
+            {"searchspace": {"x": Float(0.0, 1.0, step=0.5), "n": Int(1, 9, when={"x": 1.0})}},
+            "differs: x: Float(0, 1) → Float(0, 1, step=0.5), n: Int(1, 9) → Int(1, 9) when {'x': 1.0}",
+        ),
+        (
+            {"searchspace": {"x": Float(0.0, 1.0000001), "n": Int(1, 9)}},
+            "x: Float(when=None, low=0.0, high=1.0, log=False, step=None) → Float(when=None, low=0.0, high=1.0000001, ",
+        ),
+        ({"hparams": {"n": 4}}, "the search space differs: n: Int(1, 9) → not searched. Leave that"),
     ],
 )
 def test_another_search_is_no_continuation(options: dict[str, Any], what: str) -> None:
@@ -163,6 +178,39 @@ def test_another_search_is_no_continuation(options: dict[str, Any], what: str) -
         called(plain, config, run)
     assert what in str(raised.value)
     assert Run(run.dir).state is RunState.COMPLETE
+
+
+def test_other_values_of_what_is_fixed_are_no_continuation() -> None:
+    def scaled(x: Float(0.0, 1.0), scale, shift=0):  # type: ignore[no-untyped-def]
+        return x * scale
+
+    run = called(scaled, search(2, hparams={"scale": 2}))
+    with pytest.raises(ConfigError, match=r"what is fixed differs: scale: 2 → 3, shift: not fixed → 1\. Leave that"):
+        called(scaled, search(4, hparams={"scale": 3, "shift": 1}), run)
+
+
+def test_fewer_trials_than_a_run_has_are_told_to_be_the_number_in_all() -> None:
+    run = called(noisy, search(3))
+    with pytest.raises(ConfigError) as raised:
+        called(RepeatedCall(run), config_of(run, {"num_trials": 2}), run)
+    assert str(raised.value) == (
+        f"run {run.id} has 3 trials already, and --trials is the number in all, which makes 2. "
+        "--trials 6 goes on with more."
+    )
+
+
+def test_fewer_repeats_than_an_ablation_has_are_told_to_be_the_number_in_all() -> None:
+    def switched(augment: Switch() = True):  # type: ignore[no-untyped-def]
+        return {"score": float(augment)}
+
+    run = called(switched, AblationConfig(repeats=3, workers=1, optimization_key="score"))
+    for repeats, message in (
+        (1, "has 6 trials already, and --repeats is the number in all, which makes 2. --repeats 6 goes on with more."),
+        (3, "is missing: 6 of 6 trials have ended. --repeats 6 goes on with more."),
+    ):
+        with pytest.raises(ConfigError) as raised:
+            called(RepeatedCall(run), config_of(run, {"repeats": repeats}), run)
+        assert str(raised.value).endswith(message)
 
 
 def test_a_trial_is_repeated_with_its_seed_and_gives_the_same_metric() -> None:
@@ -197,6 +245,47 @@ def test_a_run_without_its_function_says_how_to_go_on() -> None:
     assert Run(run.dir).state is RunState.COMPLETE
     resumed = called(noisy, search(6), run)
     assert len(resumed.trials) == 6
+
+
+def test_a_function_too_big_to_keep_leaves_no_older_one_to_go_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    def mended(x: Float(0.0, 1.0), n: Int(1, 9) = 3, reporter=None):  # type: ignore[no-untyped-def]
+        return {"score": 100.0}
+
+    run = called(noisy, search(3))
+    monkeypatch.setattr(calls, "MAX_PAYLOAD_BYTES", 10)
+    run = called(mended, search(4), run)
+    assert any("does not keep" in notice for notice in run.view.notices)
+    with pytest.raises(LagomError, match=f"Run the function's cell with --resume {run.id}"):
+        called(RepeatedCall(run), config_of(run, {"num_trials": 6}), run)
+
+
+@pytest.mark.parametrize("is_repeated", [True, False], ids=["rerun", "resume"])
+def test_a_run_whose_source_is_lost_goes_on_without_it(is_repeated: bool) -> None:
+    run = called(noisy, search(3))
+    (run.dir / "source.py").unlink()
+    again = called(RepeatedCall(run), config_of(run, {"num_trials": 4}), None if is_repeated else run)
+    assert [trial.state for trial in again.trials] == [TrialState.COMPLETE] * 4
+    assert not (run.dir / "source.py").exists()
+    if is_repeated:
+        assert (again.dir / "source.py").read_text() == "# the source of noisy is not known\n"
+
+
+def test_the_source_of_a_run_is_that_of_the_function_that_it_keeps() -> None:
+    def mended(x: Float(0.0, 1.0), n: Int(1, 9) = 3, reporter=None):  # type: ignore[no-untyped-def]
+        return {"score": 100.0}
+
+    run = called(noisy, search(1))
+    for n_trials, function, newest in (
+        (2, mended, "source.2.py"),
+        (3, mended, "source.2.py"),
+        (4, noisy, "source.3.py"),
+    ):
+        run = called(function, search(n_trials), run)
+        kept = RunLayout(run.dir).newest_source
+        assert (kept.name, kept.read_text()) == (newest, textwrap.dedent(inspect.getsource(function)))
+        again = called(RepeatedCall(run), config_of(run, {"num_trials": 1}))
+        assert (again.dir / "source.py").read_text() == kept.read_text()
+        assert (again.trials[0].metric == 100.0) == (function is mended)
 
 
 def test_a_failed_trial_stays_failed_and_a_stopped_one_runs_again() -> None:

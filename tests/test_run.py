@@ -214,6 +214,15 @@ def test_a_folder_without_a_run_is_an_error(tmp_path: Path) -> None:
         Run(tmp_path)
 
 
+def test_a_stored_run_is_opened_by_what_names_it_on_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAGOM_HOME", str(tmp_path / "runs"))
+    root = run_on_disk(tmp_path / "runs")
+    for text in (root.name, root.name[-4:], f"digits/{root.name}", "digits", str(root)):
+        assert Run(text) == Run(root)
+    with pytest.raises(StoreError, match=r"There is no run 'k3f' in .*\. Near: "):
+        Run("k3f")
+
+
 def test_the_text_of_a_run_shows_state_best_and_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     root = run_on_disk(tmp_path)

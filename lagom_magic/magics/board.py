@@ -35,10 +35,9 @@ def say_board(runs: Sequence[Run], *, stop: bool) -> str:
         if stop_board(*(run.dir for run in runs)):
             return f"TensorBoard of run {ids} is stopped"
         return f"run {ids} has no TensorBoard of this kernel: nothing to stop"
-    if len(runs) > 1:
-        board = open_common_board([run.dir for run in runs])
-        return f"TensorBoard of runs {ids}: {board.url}"
-    bundle = board_bundle(open_board(runs[0].dir))
+    folders = list(dict.fromkeys(run.dir for run in runs))
+    board = open_common_board(folders) if len(folders) > 1 else open_board(folders[0])
+    bundle = board_bundle(board, *folders[1:])
     if kernel_shell() is None:
         return str(bundle["text/plain"])
     from IPython.display import display

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from IPython.core.error import UsageError
 
 from lagom_magic.display.alignment import aligned
 from lagom_magic.display.wording import NOTHING, count, duration, hparam, metric, one_line
-from lagom_magic.errors import ConfigError, StoreError, nearest
+from lagom_magic.errors import ConfigError, LagomError, StoreError, nearest
 from lagom_magic.events.facts import RunState
 from lagom_magic.magics.backend import Backend
 from lagom_magic.magics.home import refreshed_home
@@ -23,10 +22,15 @@ from lagom_magic.store.layout import default_home, write_whole
 
 if TYPE_CHECKING:
     from lagom_magic.store.index import RunSummary
-    from lagom_magic.store.search import Found
+    from lagom_magic.store.model_version import ModelVersion
+    from lagom_magic.store.search import Findings, Found
 
 #: How many runs are listed unless all are asked for.
 RUNS_LIMIT = 20
+#: How many ids of an experiment are named.
+_IDS_LIMIT = 5
+#: How many names of metrics and hyperparameters are named.
+_NAMES_LIMIT = 10
 #: Letters of a run's id that say which one to delete, at least.
 _BEGINNING = 4
 _STATES = tuple(state.value.lower() for state in RunState)
@@ -70,7 +74,7 @@ class Finding:
         findings = search(refreshed_home(), query_of(words), None if is_all else RUNS_LIMIT)
         notes = _unreadable(findings.unreadable)
         if not findings.found:
-            return "\n".join(["no stored run is like that", *notes])
+            return "\n".join(["no stored run is like that", *_unknown(findings), *notes])
         names = list(dict.fromkeys(comparison.name for comparison in findings.query.comparisons))
         trials = [[_trial(found), *(_value(found, name) for name in names)] for found in findings.found]
         extra = ["trial", *(one_line(name, 20) for name in names)] if names else []
@@ -117,36 +121,65 @@ class Finding:
         return f"wrote {path} ({_size(len(data))}): run {run_dir.parent.name}/{run_dir.name}"
 
     def delete(self, runs: Sequence[str] = ()) -> str:
-        """Deletes the folders of runs that are over, all or none."""
+        """Deletes the folders of runs, one after the other; none when one is found not to be over beforehand.
+
+        Raises:
+            StoreError: says what was deleted before it.
+        """
+        from lagom_magic.display.board import stop_board
+        from lagom_magic.store.deleting import delete_run
+
         folders = list(dict.fromkeys(self._deletable(run) for run in runs))
         if not folders:
             raise UsageError("%lagom delete: which run? Name its id, such as %lagom delete 20261122-093000-k3f7.")
-        return "\n".join(_delete(folder) for folder in folders)
+        exported = _exported()
+        done = list[str]()
+        for number, folder in enumerate(folders, 1):
+            try:
+                n_bytes = delete_run(folder, stop_board)
+            except LagomError as error:
+                left = [f"not tried: {', '.join(other.name for other in folders[number:])}"] if folders[number:] else []
+                raise StoreError("\n".join([str(error), *(f"before that: {text}" for text in done), *left])) from error
+            stays = _staying(exported.get(folder.name, ()))
+            done.append(f"deleted run {folder.parent.name}/{folder.name} ({_size(n_bytes)}){stays}")
+        return "\n".join(done)
 
     def _deletable(self, text: str) -> Path:
         """The folder of the run that a person wants deleted: named by its own id, and over."""
-        from lagom_magic.store.index import ambiguous, not_found, run_dirs
-        from lagom_magic.store.journal import is_being_written
+        from lagom_magic.store.deleting import alive, check_deletable
+        from lagom_magic.store.index import ambiguous, run_dirs
 
         experiment, slash, run_id = text.rpartition("/")
-        folders = [path for path in run_dirs(default_home()) if not slash or path.parent.name == experiment]
+        there = run_dirs(default_home())
+        folders = [path for path in there if not slash or path.parent.name == experiment]
         near = [path for path in folders if path.name == run_id]
         if not near and len(run_id) >= _BEGINNING:
             near = [path for path in folders if path.name.startswith(run_id) or path.name.endswith(f"-{run_id}")]
         if not near:
-            fix = "Name it by its id, or by the beginning of that, four letters at least."
-            raise StoreError(f"{not_found(default_home(), text)} {fix}")
+            raise StoreError(self._no_id(text, there))
         if len(near) > 1:
             raise StoreError(ambiguous(text, near))
         (folder,) = near
         live = self._backend.current_run()
-        if is_being_written(folder) or (live is not None and live.dir == folder):
-            raise StoreError(
-                f"Run {folder.name} is alive: stop it before you delete it, with %lagom stop {folder.name}"
-            )
-        if folder.is_symlink():
-            raise StoreError(f"{folder} is a link. Delete what it leads to yourself, and then the link.")
+        if live is not None and live.dir == folder:
+            raise alive(folder)
+        check_deletable(folder)
         return folder
+
+    def _no_id(self, text: str, folders: Sequence[Path]) -> str:
+        """What to say of a text that is no run's id; of the folders the newest comes first."""
+        from lagom_magic.run import Run
+        from lagom_magic.store.index import not_found
+
+        ids = [path.name for path in folders if path.parent.name == text]
+        if ids:
+            more = f" and {len(ids) - _IDS_LIMIT:,} older" if len(ids) > _IDS_LIMIT else ""
+            what = f"{text!r} is an experiment with {count(len(ids), 'run')}: {', '.join(ids[:_IDS_LIMIT])}{more}"
+            return f"{what}. %lagom delete wants the id of each run that is to go."
+        if isinstance(value := self._names.get(text), Run):
+            return f"{text!r} is a variable. %lagom delete wants the id of its run: %lagom delete {value.id}"
+        fix = "Name it by its id, or by the beginning of that, four letters at least."
+        return f"{not_found(default_home(), text)} {fix}"
 
 
 def query_of(words: Sequence[str]) -> str:
@@ -189,6 +222,17 @@ def _value(found: Found, name: str) -> str:
     if name in found.trial.metrics:
         return metric(found.trial.metrics[name])
     return hparam(found.trial.hparams[name]) if name in found.trial.hparams else NOTHING
+
+
+def _unknown(findings: Findings) -> list[str]:
+    """What to say of names that no run knows."""
+    lines = []
+    for name, near in findings.unknown.items():
+        which = "Near" if near else "Known"
+        more = ", …" if not near and len(findings.known) > _NAMES_LIMIT else ""
+        shown = ", ".join(one_line(one, 60) for one in near or findings.known[:_NAMES_LIMIT])
+        lines.append(f"no complete trial has a metric or hyperparameter {one_line(name, 60)!r}. {which}: {shown}{more}")
+    return lines
 
 
 def _unreadable(reasons: Mapping[str, str]) -> list[str]:
@@ -243,28 +287,21 @@ def _report_path(text: str) -> Path:
     return path
 
 
-def _delete(folder: Path) -> str:
-    """Deletes one folder: out of sight at once, and then what is in it."""
-    from lagom_magic.display.board import stop_board
-    from lagom_magic.store.mirror import forget
+def _exported() -> Mapping[str, Sequence[ModelVersion]]:
+    """Run id → the models that it exported; {} where the registry cannot be read."""
+    from lagom_magic.store.lineage import models_of
 
-    stop_board(folder)
-    hidden = folder.with_name(f".deleting-{folder.name}")
     try:
-        n_bytes = sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
-        folder.rename(hidden)
-    except OSError as error:
-        raise StoreError(f"Run {folder.name} cannot be deleted: {error}.") from error
-    try:
-        forget(folder)
-    except BaseException:
-        hidden.rename(folder)
-        raise
-    try:
-        shutil.rmtree(hidden)
-    except OSError as error:
-        raise StoreError(f"Run {folder.name} is deleted in part only, the rest is in {hidden}: {error}.") from error
-    return f"deleted run {folder.parent.name}/{folder.name} ({_size(n_bytes)}); models that it exported stay"
+        return models_of(default_home())
+    except StoreError:
+        return {}
+
+
+def _staying(models: Sequence[ModelVersion]) -> str:
+    """'; 2 models that it exported stay', '' without any."""
+    return (
+        f"; {count(len(models), 'model')} that it exported {'stays' if len(models) == 1 else 'stay'}" if models else ""
+    )
 
 
 def _size(n_bytes: int) -> str:

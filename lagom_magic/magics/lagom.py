@@ -129,6 +129,7 @@ class LagomMagics(Magics):
 
     def _start_again(self, verb: Verb, values: argparse.Namespace, prog: str) -> None:
         """Goes on with a stored run, or repeats it, from its folder alone."""
+        from lagom_magic.magics.lineage import changed_data
         from lagom_magic.resuming import RepeatedCall, config_of, config_of_trial, repeated_trial
 
         out = _variable(getattr(values, "out", None), prog)
@@ -139,6 +140,8 @@ class LagomMagics(Magics):
         trial = literal(values.trial) if "trial" in values else None
         if trial is not None and (type(trial) is not int or trial < 0):
             raise UsageError(f"{prog}: --trial {values.trial!r} is no trial's number. Try --trial 7.")
+        if verb.name == "rerun" and (note := changed_data(run, trial)):
+            print(f"lagom: {note}")  # noqa: T201 - the cell's output
         if trial is not None:
             self._launch(repeated_trial(run, trial), config_of_trial(run, given), values, out)
         else:

@@ -14,6 +14,7 @@ from IPython.core.error import UsageError
 from lagom_magic.display.wording import count, hparam, metric, one_line
 from lagom_magic.errors import StoreError
 from lagom_magic.magics.namespace import look_up, named_run
+from lagom_magic.run import Run
 from lagom_magic.spec.names import is_plain_name
 from lagom_magic.store import registry
 from lagom_magic.store.data_files import change_of, file_entries
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _MAX_ROWS = 20
 _MAX_VALUES = 6
 _MAX_PATH = 160
+#: Files that are named to have changed.
+_MAX_CHANGED = 3
 _CHANGES = {"same": "unchanged", "changed": "changed since", "gone": "not there any more", "unknown": ""}
 _VERBS = {"read": "read", "written": "wrote"}
 _UNITS = ("", "kB", "MB", "GB", "TB")
@@ -67,6 +70,19 @@ def say_lineage(target: str, names: Mapping[str, Any], backend: Backend, home: P
         StoreError: when what there is cannot be read.
     """
     return "\n".join(_tree(target, names, backend, home).lines())
+
+
+def changed_data(run: Run, trial_id: int | None = None) -> str:
+    """A line that names what a run, or one of its trials, had read and what has changed since; "" where nothing has.
+
+    Raises:
+        StoreError: when its journal cannot be read.
+    """
+    read = [use.entry for use in trace_of(run.dir, trial_id).uses if use.how in ("read", "given")]
+    changes = {str(entry["path"]): change for entry in read if (change := change_of(entry)) in ("changed", "gone")}
+    shown = [f"{_path(path)} ({_CHANGES[change]})" for path, change in list(changes.items())[:_MAX_CHANGED]]
+    more = [f"and {len(changes) - _MAX_CHANGED:,} more"] if len(changes) > _MAX_CHANGED else []
+    return f"data that run {run.id} read: {', '.join([*shown, *more])}" if changes else ""
 
 
 def _tree(target: str, names: Mapping[str, Any], backend: Backend, home: Path) -> Node:
@@ -160,7 +176,7 @@ def _file(path: str, home: Path) -> Node:
 
 
 def _origin(trace: Trace) -> list[Node]:
-    """The source, the notebook and the commit."""
+    """The source, the notebook and the commit, and the run that is repeated or gone on from."""
     parts = [f"source {_path(str(RunLayout(trace.dir).source))}"]
     notebook, git = trace.provenance.get("notebook"), trace.provenance.get("git")
     if isinstance(notebook, str):
@@ -169,7 +185,20 @@ def _origin(trace: Trace) -> list[Node]:
         branch = f" on {one_line(str(git['branch']), 40)}" if git.get("branch") else ""
         changes = " with changes (git.diff)" if git.get("is_dirty") else ""
         parts.append(f"git {one_line(str(git['commit']), 64)[:10]}{branch}{changes}")
-    return [Node(" · ".join(parts))]
+    return [Node(" · ".join(parts)), *_earlier(trace)]
+
+
+def _earlier(trace: Trace) -> list[Node]:
+    """The run that it repeats, or from whose checkpoint it goes on."""
+    document = Run(trace.dir).config
+    repeated, resumed = document.get("repeats"), document.get("resumes")
+    if isinstance(repeated, dict) and isinstance(run_id := repeated.get("run_id"), str):
+        trial_id = repeated.get("trial_id")
+        which = f"trial {trial_id} of " if isinstance(trial_id, int) else ""
+        return [Node(f"repeats {which}run {one_line(run_id, 64)}")]
+    if isinstance(resumed, str):
+        return [Node(f"goes on from the checkpoint of run {one_line(resumed, 64)}")]
+    return []
 
 
 def _uses(uses: Sequence[Use], home: Path, *, with_trials: bool = False) -> list[Node]:

@@ -19,7 +19,14 @@ HELP_FLAGS = ("-h", "--help")
 class LineParser(argparse.ArgumentParser):
     """An argparse parser that complains in IPython's way and never ends the process."""
 
+    #: The verb that it reads.
+    verb: Verb
+
     def error(self, message: str) -> NoReturn:
+        if message.startswith("the following arguments are required"):  # argparse names T… too, which need not be
+            wanted = next(metavar for _, metavar, count in self.verb.arguments if count == "1")
+            example = self.verb.examples.strip().splitlines()[0]
+            message = f"which {wanted}? It is to {self.verb.summary}: {example}"
         raise UsageError(f"{self.prog}: {message}. See {self.prog} --help.")
 
 
@@ -103,6 +110,7 @@ def build_parser(verb: Verb, sign: str) -> LineParser:
         argument_default=argparse.SUPPRESS,
         usage=_usage(verb, sign),
     )
+    parser.verb = verb
     for dest, metavar, count in verb.arguments:
         parser.add_argument(dest, metavar=metavar, nargs=None if count == "1" else count)
     groups: dict[str, Any] = {}

@@ -68,7 +68,10 @@ class Verbs:
         last = self._last()
         if last is None:
             return "no run is live, and none is stored yet; start one with %%lagom hpo"
-        return f"no run is live. The last one:\n{last!r}"
+        if last.is_alive:
+            elsewhere = f"The last one goes on in another one, or in a script: %lagom attach {last.id} watches it"
+            return f"no run is live in this kernel. {elsewhere}\n{last!r}"
+        return f"no run is live. The last one:\n{last!r}{_hint(last)}"
 
     def _show(self, run: str = "", html: str = "") -> str:
         found = self._found(run) or self._last()
@@ -203,7 +206,15 @@ def _session(session: SessionInfo) -> str:
 
 
 def _face(run: Run) -> str:
-    return render_text(run.view, time.time(), str(run.dir))
+    return f"{render_text(run.view, time.time(), str(run.dir))}{_hint(run)}"
+
+
+def _hint(run: Run) -> str:
+    """A line on how to go on with a run that ended early; '' for others."""
+    from lagom_magic.resuming import how_to_go_on
+
+    how = how_to_go_on(run)
+    return f"\n{how}" if how else ""
 
 
 def _score(name: str | None, value: float | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,12 +12,12 @@ from tornado import web
 
 from lagom_magic.display.answers import promise
 from lagom_magic.display.board import stop_board
-from lagom_magic.errors import ConfigError, LagomError, StoreError
+from lagom_magic.errors import ConfigError, LagomError
 from lagom_magic.server.listing import list_runs
 from lagom_magic.server.models import list_models
 from lagom_magic.server.places import NotAPlaceError, Places
 from lagom_magic.server.threads import Threads, TooBusyError
-from lagom_magic.store.journal import is_being_written
+from lagom_magic.store.deleting import check_deletable, delete_run
 from lagom_magic.store.requests import send_request
 
 if TYPE_CHECKING:
@@ -147,10 +146,8 @@ def _models_under(places: Places, under: str) -> list[dict[str, Any]]:
 
 def _delete(places: Places, text: str) -> None:
     folder = places.deletable_run_folder(text)
-    if is_being_written(folder):
-        raise StoreError(f"Run {folder.name} is alive; stop it before you delete it.")
-    stop_board(folder)
-    shutil.rmtree(folder)
+    check_deletable(places.root / text)  # as it was named: the other is what links lead to
+    delete_run(folder, stop_board)
 
 
 def _stop_board(places: Places, text: str) -> None:

@@ -69,6 +69,7 @@ def _row(places: Places, home: Path, one: ModelVersion) -> dict[str, Any]:
         "run_id": None if one.run is None else one.run["id"][:_TEXT_LIMIT],
         "run_dir": _run_dir(places, home, one),
         "trial_id": one.trial_id,
+        "attempt": one.attempt,
         "inputs": [_input(places, str(item.get("path"))) for item in one.inputs[:_INPUTS_LIMIT]],
         "n_inputs": len(one.inputs),
     }

@@ -29,6 +29,8 @@ from lagom_magic.events.fold import RunView, fold
 from lagom_magic.store.jsontext import json_line
 from lagom_magic.store.layout import RunLayout
 
+#: Why a run is FAILED that nobody drives any more and whose journal has no end.
+INTERRUPTED = "interrupted: its driver ended before the run did"
 #: Bytes kept for another try while the disk refuses them; beyond, the journal is given up.
 _MAX_PENDING_BYTES = 16 << 20
 
@@ -140,7 +142,7 @@ def interrupt(view: RunView) -> None:
             trial.id, trial.attempt, worker_id, TrialState.STOPPED, metric=None, duration_s=duration_s, error=error
         )
         fold(view, ended, time)
-    fold(view, RunEnded(RunState.FAILED, "interrupted: its driver ended before the run did"), time)
+    fold(view, RunEnded(RunState.FAILED, INTERRUPTED), time)
 
 
 def is_being_written(run_dir: Path) -> bool:

@@ -6,8 +6,9 @@ by the same rules.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from lagom_magic.store.entries import RunEntry, RunSummary
 from lagom_magic.store.index_file import labels_of
 from lagom_magic.store.query import Query, TrialValues, parse_query
 from lagom_magic.store.snapshot import Snapshot, with_snapshot
+
+#: How many names are said to be near another.
+_NEAR_LIMIT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +43,16 @@ class Findings:
         found: the newest first.
         n_more: how many older ones there are.
         unreadable: 'experiment/run id' → why it was not looked into.
+        known: where nothing was found, all metrics and hyperparameters of complete trials, sorted; else [].
+        unknown: where nothing was found, names of comparisons that are none of them → those near.
     """
 
     query: Query
     found: list[Found]
     n_more: int
     unreadable: dict[str, str]
+    known: list[str] = field(default_factory=list)
+    unknown: dict[str, list[str]] = field(default_factory=dict)
 
 
 def search(home: Path, text: str, limit: int | None = None, now_s: float | None = None) -> Findings:
@@ -77,7 +85,21 @@ def _search(snapshot: Snapshot, query: Query, limit: int | None) -> Findings:
     trials |= _trials_at(snapshot, {path: places[path] for path in shown if path in places})
     summaries = snapshot.summaries(shown)
     found = [Found(summary, trials[f"{summary.experiment}/{summary.run_id}"]) for summary in summaries]
-    return Findings(query, found, len(paths) - len(shown), snapshot.unreadable)
+    known = [] if paths or not query.comparisons else sorted(_known_names(snapshot))
+    unknown = {one.name: _near(one.name, known) for one in query.comparisons if known and one.name not in known}
+    return Findings(query, found, len(paths) - len(shown), snapshot.unreadable, known, unknown)
+
+
+def _known_names(snapshot: Snapshot) -> set[str]:
+    """Every metric and hyperparameter of a complete trial."""
+    names = set() if snapshot.index is None else snapshot.index.names()
+    return names.union(*((*one.metrics, *one.hparams) for entry in snapshot.read.values() for one in entry.trials))
+
+
+def _near(name: str, known: Sequence[str]) -> list[str]:
+    """The names that a person may have meant: first those of which it is a part."""
+    holding = [one for one in known if name.casefold() in one.casefold()]
+    return list(dict.fromkeys([*holding, *difflib.get_close_matches(name, known, n=_NEAR_LIMIT)]))[:_NEAR_LIMIT]
 
 
 def _in_index(snapshot: Snapshot, query: Query) -> tuple[dict[str, TrialValues | None], dict[str, int]]:

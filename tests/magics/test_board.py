@@ -36,6 +36,25 @@ def test_it_shows_the_newest_run_and_can_be_stopped(
     assert "nothing to stop" in said(notebook, capsys, f"%lagom board {stored.id} --stop")
 
 
+def test_several_runs_have_one_with_the_same_links(
+    notebook: Notebook, stored: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = store_run("iris")
+    try:
+        shown = said(notebook, capsys, f"%lagom board {stored.id} {other.id} {stored.id}")
+        runs = f"TensorBoard of runs digits/{stored.id}, iris/{other.id}"
+        address = re.fullmatch(
+            rf"{runs}: (http://127\.0\.0\.1:(\d+)/) \(from another machine, .*: <Jupyter>/proxy/\2/\)\n", shown
+        )
+        assert address is not None
+        monkeypatch.setenv("TENSORBOARD_PROXY_URL", "/user/me/proxy/%PORT%/")
+        assert (
+            said(notebook, capsys, f"%lagom board {stored.id} {other.id}") == f"{runs}: /user/me/proxy/{address[2]}/\n"
+        )
+    finally:
+        assert stop_board(stored.dir, other.dir)
+
+
 def test_the_live_run_goes_first(notebook: Notebook, stored: Run, capsys: pytest.CaptureFixture[str]) -> None:
     live = Run(store_run("iris", state=None).dir, LiveStandIn())
     notebook.backend.live = live

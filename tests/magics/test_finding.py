@@ -5,7 +5,11 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -27,7 +31,10 @@ from lagom_magic.events.facts import (
 )
 from lagom_magic.magics.finding import Finding, query_of
 from lagom_magic.run import Run
+from lagom_magic.store import registry
+from lagom_magic.store.journal import JournalWriter
 from lagom_magic.store.layout import default_home
+from lagom_magic.store.model_version import Details
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e'\""
 
@@ -51,6 +58,21 @@ def test_a_search_lists_the_runs_with_the_trial_that_fulfils_it(
     assert (row[0], row[1], row[-3:]) == (stored.id, "digits", ["0", "0.25", "0.7500"])
     assert said(notebook, capsys, "%lagom search iris accuracy>0.9") == "no stored run is like that"
     assert len(rows(said(notebook, capsys, "%lagom search accuracy>0.7"))) == 3
+
+
+def test_a_search_that_finds_nothing_names_what_no_run_knows(
+    notebook: Notebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert said(notebook, capsys, "%lagom search acuracy>0.7") == "no stored run is like that"
+    store_run("digits")
+    nothing = "no stored run is like that"
+    assert said(notebook, capsys, "%lagom search acuracy>0.7 lr>0") == (
+        f"{nothing}\nno complete trial has a metric or hyperparameter 'acuracy'. Near: accuracy"
+    )
+    assert said(notebook, capsys, "%lagom search zzz=1") == (
+        f"{nothing}\nno complete trial has a metric or hyperparameter 'zzz'. Known: accuracy, lr"
+    )
+    assert said(notebook, capsys, "%lagom search accuracy>0.9") == nothing
 
 
 def test_a_search_that_cannot_be_read_is_one_message(notebook: Notebook) -> None:
@@ -170,16 +192,31 @@ def test_three_runs_are_compared_and_what_is_missing_is_told(
 def test_a_run_is_deleted_by_its_id_and_its_size_told(notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
     gone, stays = store_run("digits"), store_run("iris")
     (gone.dir / "trials" / "big").write_bytes(b"x" * 3_000_000)
-    models = default_home() / ".models" / "digits"
-    models.mkdir(parents=True)
-    assert said(notebook, capsys, f"%lagom delete {gone.id}") == (
-        f"deleted run digits/{gone.id} (3.0 MB); models that it exported stay"
-    )
-    assert (os.listdir(gone.dir.parent), stays.dir.is_dir(), models.is_dir()) == ([], True, True)
+    assert said(notebook, capsys, f"%lagom delete {gone.id}") == f"deleted run digits/{gone.id} (3.0 MB)"
+    assert (os.listdir(gone.dir.parent), stays.dir.is_dir()) == ([], True)
     assert [row[1] for row in rows(said(notebook, capsys, "%lagom runs"))[1:]] == ["iris"]
 
 
-def test_several_runs_are_deleted_all_or_none(notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_that_a_deleted_run_exported_stay_and_are_told(
+    notebook: Notebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = store_run("digits"), store_run("iris")
+
+    def place(folder: Path, run: Run) -> Details:
+        (folder / "model.bin").write_text("w")
+        return Details(run={"id": run.id, "experiment": run.name, "dir": str(run.dir)})
+
+    for run in (one, two, two):
+        registry.add(default_home(), "model", partial(place, run=run))
+    first, second = said(notebook, capsys, f"%lagom delete {one.id} {two.id}").splitlines()
+    assert first.endswith("; 1 model that it exported stays")
+    assert second.endswith("; 2 models that it exported stay")
+    assert len(registry.versions(default_home()).versions) == 3
+
+
+def test_several_runs_are_deleted_none_where_one_cannot_be(
+    notebook: Notebook, capsys: pytest.CaptureFixture[str]
+) -> None:
     one, two = store_run("digits"), store_run("iris")
     assert notebook.error(f"%lagom delete {one.id} 2019").startswith("StoreError: There is no run '2019'")
     assert one.dir.is_dir()
@@ -191,12 +228,24 @@ def test_several_runs_are_deleted_all_or_none(notebook: Notebook, capsys: pytest
 def test_only_what_names_one_run_is_deleted(notebook: Notebook) -> None:
     stored = store_run("digits")
     notebook.shell.push({"mine": stored})
-    for text in ("digits", "mine", "202", "lagom_run", ".", "..", "/", "digits/..", str(stored.dir.parent), "*"):
+    for text in ("202", "lagom_run", ".", "..", "/", "digits/..", str(stored.dir.parent), "*"):
         assert notebook.error(f"%lagom delete {text}").startswith("StoreError: There is no run")
+    assert notebook.error("%lagom delete digits") == (
+        f"StoreError: 'digits' is an experiment with 1 run: {stored.id}. "
+        "%lagom delete wants the id of each run that is to go."
+    )
+    assert notebook.error("%lagom delete mine") == (
+        f"StoreError: 'mine' is a variable. %lagom delete wants the id of its run: %lagom delete {stored.id}"
+    )
     store_run("iris")
     assert "begins 2 runs" in notebook.error(f"%lagom delete {stored.id[:8]}")
     assert notebook.error("%lagom delete").startswith("UsageError: %lagom delete: which run?")
     assert stored.dir.is_dir()
+
+
+def test_of_an_experiment_that_was_to_be_deleted_the_newest_ids_are_named(notebook: Notebook) -> None:
+    ids = sorted((store_run("digits").id for _ in range(7)), reverse=True)
+    assert f"experiment with 7 runs: {', '.join(ids[:5])} and 2 older. " in notebook.error("%lagom delete digits")
 
 
 def test_a_live_run_is_not_deleted(notebook: Notebook) -> None:
@@ -215,6 +264,76 @@ def test_a_run_that_is_a_link_is_not_deleted(notebook: Notebook, tmp_path: Path)
     stored.dir.symlink_to(elsewhere)
     assert "is a link" in notebook.error(f"%lagom delete {stored.id}")
     assert (elsewhere / "run.json").is_file()
+
+
+def test_a_run_of_an_experiment_that_is_a_link_is_not_deleted(notebook: Notebook, tmp_path: Path) -> None:
+    stored = store_run("digits")
+    elsewhere = stored.dir.parent.rename(tmp_path / "elsewhere")
+    stored.dir.parent.symlink_to(elsewhere)
+    assert f"{stored.dir.parent} is a link" in notebook.error(f"%lagom delete {stored.id}")
+    assert (elsewhere / stored.id / "run.json").is_file()
+
+
+def at_each_rename(monkeypatch: pytest.MonkeyPatch, do: Callable[[Path], object]) -> None:
+    """Does something just before a folder is put out of sight."""
+    rename = os.rename
+
+    def renamed(source: Path, target: Path) -> None:
+        if Path(target).name.startswith(".deleting-"):
+            do(Path(source))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", renamed)
+
+
+def test_nobody_goes_on_with_a_run_while_it_is_deleted(notebook: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = store_run("digits")
+    refused = list[str]()
+
+    def go_on(run: Path) -> None:
+        with pytest.raises(StoreError) as caught:
+            JournalWriter(run / "events.jsonl", pytest.fail).close()
+        refused.append(str(caught.value))
+
+    at_each_rename(monkeypatch, go_on)
+    Finding(notebook.backend, {}).delete([stored.id])
+    assert refused == [f"run {stored.id} is alive: another process drives it."]
+    assert not stored.dir.exists()
+
+
+def test_a_run_that_has_gone_on_since_it_was_named_stays_and_what_was_deleted_before_is_told(
+    notebook: Notebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two, three = (store_run(name) for name in ("digits", "iris", "housing"))
+    with ExitStack() as drivers:
+        at_each_rename(
+            monkeypatch,
+            lambda _: drivers.enter_context(closing(JournalWriter(two.dir / "events.jsonl", pytest.fail))),
+        )
+        said = notebook.error(f"%lagom delete {one.id} {two.id} {three.id}").splitlines()
+    assert said[0].startswith(f"StoreError: Run {two.id} is alive")
+    assert re.fullmatch(rf"before that: deleted run digits/{one.id} \(.*\)", said[1])
+    assert said[2:] == [f"not tried: {three.id}"]
+    assert [run.dir.exists() for run in (one, two, three)] == [False, True, True]
+
+
+def test_what_a_killed_delete_left_is_in_nobodys_way_and_goes_with_the_next(
+    notebook: Notebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored, other = store_run("digits"), store_run("iris")
+    folder = stored.dir.parent
+    left = [folder / f".deleting-{stored.id}", folder / f".deleting-{stored.id}-k3f7"]
+    stays = [
+        folder / ".deleting-notes",
+        folder / f".deleting-{other.id}-in-work",
+        other.dir.with_name(f".deleting-{stored.id}"),
+    ]
+    for path in (*left, *stays):
+        shutil.copytree(stored.dir, path)
+    with closing(JournalWriter(stays[1] / "events.jsonl", pytest.fail)):
+        assert said(notebook, capsys, f"%lagom delete {stored.id}").startswith(f"deleted run digits/{stored.id}")
+    assert sorted(folder.iterdir()) == sorted(stays[:2])
+    assert stays[2].is_dir()
 
 
 class Tags(html.parser.HTMLParser):
@@ -309,6 +428,38 @@ def test_a_report_is_made_of_what_can_be_read(
     assert "0.7500" in page
 
 
+def test_a_report_of_names_that_are_no_text_is_written_and_links_their_files(
+    notebook: Notebook, tmp_path: Path
+) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    run = store_run("digits").dir
+    renamed = run.parent.with_name(os.fsdecode(b"digits\xe9"))
+    run.parent.rename(renamed)
+    run = renamed / run.name
+    facts = [
+        *begun(experiment=renamed.name),
+        TrialStarted(0, 1, 1, {"lr": 0.1, name: name}),
+        TrialEnded(0, 1, 1, TrialState.COMPLETE, {"accuracy": 0.75, name: 1.0}, 0.75, files=(f"files/{name}",)),
+        FileStored(0, 1, f"files/{name}", 4, ""),
+        RunEnded(RunState.COMPLETE),
+    ]
+    (run / "events.jsonl").unlink()
+    journal = JournalWriter(run / "events.jsonl", pytest.fail)
+    for fact in facts:
+        journal.append(fact, 1.0)
+    journal.close()
+    document = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**document, "config": {"description": name, "tags": [name], "x": name}}))
+    picture = run / "trials" / "0000" / "files" / name
+    picture.parent.mkdir(parents=True)
+    picture.write_bytes(b"\x89PNG")
+    Finding(notebook.backend, {}).report(run, "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "<figcaption>" in page
+    (link,) = Tags(page).values("a", "href")
+    assert os.path.normpath(os.fsencode(tmp_path) + b"/" + unquote_to_bytes(link)) == os.fsencode(picture)
+
+
 def test_a_report_of_an_ablation_has_its_table(notebook: Notebook, tmp_path: Path) -> None:
     journal = Path(__file__).parents[1] / "journals" / "ablation.jsonl"
     run = run_on_disk(default_home())
@@ -388,7 +539,8 @@ def test_whatever_the_path_of_a_report_no_other_file_is_touched(
 def test_whatever_is_named_nothing_but_a_run_of_that_id_is_deleted(notebook: Notebook, text: str) -> None:
     for name in ("digits", "iris"):
         if not (default_home() / name).is_dir():
-            store_run(name)
+            for _ in range(2):  # so that no beginning names one alone
+                store_run(name)
     before = sorted(default_home().parent.rglob("*"))
     with pytest.raises((StoreError, ConfigError)):
         Finding(notebook.backend, {}).delete([text])

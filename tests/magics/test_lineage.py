@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from magic_shell import Notebook, store_run
-from store_runs import begun, record, store_in
+from store_runs import begun, record, run_on_disk, store_in
 
 from lagom_magic import BaseConfig, Int, OptimizationConfig, Run
 from lagom_magic.cluster.process import ProcessLauncher
-from lagom_magic.events.facts import FilesUsed, RunEnded, RunState, TrialEnded, TrialStarted, TrialState
+from lagom_magic.events.facts import Fact, FilesUsed, RunEnded, RunState, TrialEnded, TrialStarted, TrialState
 from lagom_magic.experiment import launch
 from lagom_magic.magics.lineage import Node, _trials
 from lagom_magic.store import registry
+from lagom_magic.store.data_files import file_entries
 from lagom_magic.store.layout import default_home
 from lagom_magic.store.model_version import Details
 
@@ -210,6 +213,61 @@ def test_a_run_of_before_has_its_source_alone(notebook: Notebook, capsys: pytest
         f"run digits/{run.id} · COMPLETE · 1 trial",
         f"└─ source {run.dir}/source.py",
     ]
+
+
+@pytest.mark.parametrize(
+    ("document", "line"),
+    [
+        ({"repeats": {"run_id": "20261122-093000-k3f7", "trial_id": 7}}, "repeats trial 7 of run 20261122-093000-k3f7"),
+        ({"repeats": {"run_id": "20261122-093000-k3f7", "trial_id": None}}, "repeats run 20261122-093000-k3f7"),
+        ({"resumes": "20261122-093000-k3f7"}, "goes on from the checkpoint of run 20261122-093000-k3f7"),
+        ({"repeats": {"run_id": "\x1b[2J\n"}}, "repeats run "),
+        ({"repeats": [1], "resumes": 2}, None),
+        ({"repeats": {}}, None),
+    ],
+)
+def test_a_run_that_repeats_another_names_it_and_so_does_a_model_of_it(
+    notebook: Notebook, capsys: pytest.CaptureFixture[str], document: dict[str, object], line: str | None
+) -> None:
+    run = store_run("digits")
+    (run.dir / "run.json").write_text(json.dumps(run.config | document))
+
+    def place(folder: Path) -> Details:
+        return replace(
+            _weights(folder), run={"id": run.id, "experiment": "digits", "dir": str(run.dir)}, trial_id=0, attempt=1
+        )
+
+    expected = [] if line is None else [line]
+    assert [row[3:] for row in lineage(notebook, capsys, "digits")[2:]] == expected
+    registry.add(default_home(), "trees", place)
+    assert [row[6:] for row in lineage(notebook, capsys, "trees")[3:]] == expected
+
+
+def test_a_rerun_names_the_data_that_have_changed_since(notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(6):
+        Path(f"{number}.csv").write_text("1")
+    entries, _ = file_entries([f"{number}.csv" for number in range(6)])
+    facts: list[Fact] = [*begun()]
+    for trial_id, reads in enumerate((entries[:5], entries[5:])):
+        ended = TrialEnded(trial_id, 1, 1, TrialState.COMPLETE, {}, 0.5, duration_s=1.0)
+        facts += [TrialStarted(trial_id, 1, 1, {}), FilesUsed(trial_id, 1, 1, tuple(reads)), ended]
+    run = run_on_disk(default_home(), facts=[*facts, RunEnded(RunState.COMPLETE)])
+
+    def notes(line: str) -> list[str]:
+        capsys.readouterr()
+        notebook.launched(line)
+        return [text for text in capsys.readouterr().out.splitlines() if text.startswith("lagom: ")]
+
+    assert notes(f"%lagom rerun {run.name}") == notes(f"%lagom rerun {run.name} --trial 0") == []
+    Path("1.csv").write_text("another")
+    Path("2.csv").unlink()
+    here = Path.cwd()
+    expected = f"lagom: data that run {run.name} read: {here}/1.csv (changed since), {here}/2.csv (not there any more)"
+    assert notes(f"%lagom rerun {run.name}") == notes(f"%lagom rerun {run.name} --trial 0") == [expected]
+    assert notes(f"%lagom rerun {run.name} --trial 1") == notes(f"%lagom resume {run.name} --trials 9") == []
+    for number in (3, 4, 5):
+        Path(f"{number}.csv").unlink()
+    assert notes(f"%lagom rerun {run.name}") == [f"{expected}, {here}/3.csv (not there any more), and 2 more"]
 
 
 def test_what_is_nothing_is_an_error_that_says_what_there_is(notebook: Notebook) -> None:

@@ -41,6 +41,10 @@ def test_every_option_of_this_version_is_in_the_help(verb: object) -> None:
             "run --workerz 3",
             "UsageError: %%lagom run: unknown option --workerz. Did you mean --workers? See %%lagom run --help.",
         ),
+        (
+            "hpo --desc hi",
+            "UsageError: %%lagom hpo: unknown option --desc. Did you mean --description? See %%lagom hpo --help.",
+        ),
         ("hpo --trials", "UsageError: %%lagom hpo: argument --trials: expected one argument. See %%lagom hpo --help."),
         ("hpo --trials 1 --trials 2", "UsageError: %%lagom hpo: --trials is given twice. See %%lagom hpo --help."),
         (
@@ -93,8 +97,14 @@ def test_line_verbs_complain_by_their_own_name() -> None:
         == "UsageError: %lagom status: unknown option --all. It has none. See %lagom status --help."
     )
     assert complaint("prune", "%lagom") == (
-        "UsageError: %lagom prune: the following arguments are required: TRIAL. See %lagom prune --help."
+        "UsageError: %lagom prune: which TRIAL? It is to give up on a running trial of the live run, or of another "
+        "kernel's: %lagom prune 7. See %lagom prune --help."
     )
+    assert complaint("tag", "%lagom") == (
+        "UsageError: %lagom tag: which RUN? It is to give a stored run tags or a note, or say which it has: "
+        "%lagom tag k3f7 pii retention=90d. See %lagom tag --help."
+    )
+    assert "which MODEL|FILE|RUN? " in complaint("lineage", "%lagom")
 
 
 def test_an_open_quote_is_named() -> None:

@@ -1,8 +1,8 @@
 import pytest
 from magic_shell import LiveStandIn, Notebook, store_run
-from store_runs import begun, record, store_in
+from store_runs import begun, complete_trial, record, run_on_disk, store_in
 
-from lagom_magic.events.facts import RunState
+from lagom_magic.events.facts import Fact, RunEnded, RunState
 from lagom_magic.run import Run
 from lagom_magic.store.layout import default_home
 from lagom_magic.store.requests import Request
@@ -53,6 +53,41 @@ def test_status_shows_the_live_run_and_otherwise_the_last(
     )
     notebook.backend.live = Run(store_run("iris", state=None).dir, LiveStandIn())
     assert f"iris {notebook.backend.live.id}" in said(notebook, capsys, "%lagom status")
+
+
+def test_status_says_that_the_last_run_goes_on_elsewhere_and_how_to_watch_it(
+    notebook: Notebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with store_in(default_home()) as store:  # no driver of this notebook's
+        record(store, begun())
+        run = store.run_id
+        assert said(notebook, capsys, "%lagom status").startswith(
+            f"no run is live in this kernel. The last one goes on in another one, or in a script: "
+            f"%lagom attach {run} watches it\nRun digits/{run}: running"
+        )
+
+
+@pytest.mark.parametrize("end", [[RunEnded(RunState.STOPPED, "stopped by its user")], []], ids=["stopped", "cut off"])
+def test_a_run_that_was_stopped_or_cut_off_says_how_to_go_on(
+    notebook: Notebook, capsys: pytest.CaptureFixture[str], end: list[Fact]
+) -> None:
+    run = run_on_disk(default_home(), facts=[*begun(), *complete_trial(0, 0.5), *end])
+    hint = f"%lagom resume {run.name} goes on with what is missing"
+    assert said(notebook, capsys, "%lagom status").splitlines()[-1] == hint
+    assert said(notebook, capsys, "%lagom show").splitlines()[-1] == hint
+
+
+def test_a_run_of_which_nothing_is_missing_is_not_to_be_gone_on_with(
+    notebook: Notebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trials = [fact for number in range(3) for fact in complete_trial(number, 0.5)]
+    for state in (RunState.COMPLETE, RunState.STOPPED):
+        run = run_on_disk(default_home(), facts=[*begun(), *trials, RunEnded(state)])
+        assert "resume" not in said(notebook, capsys, f"%lagom show {run.name}")
+    assert "resume" not in said(notebook, capsys, "%lagom status")
+    with store_in(default_home()) as store:
+        record(store, begun())
+        assert "resume" not in said(notebook, capsys, f"%lagom show {store.run_id}")
 
 
 def test_show_draws_a_run_that_its_last_letters_name(notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,13 +46,20 @@ def test_a_model_leads_to_its_run_and_to_its_data(server: Server, home: Path) ->
     inputs = ({"path": str(data)}, {"path": "/etc/hostname"}, {"path": "/nonexistent\0x"})
     link = {"id": run.name, "experiment": "digits", "dir": str(run)}
     add(
-        home, metrics={"accuracy": 0.9, "loss": float("nan")}, run=link, trial_id=3, inputs=inputs, description="a line"
+        home,
+        metrics={"accuracy": 0.9, "loss": float("nan")},
+        run=link,
+        trial_id=3,
+        attempt=2,
+        inputs=inputs,
+        description="a line",
     )
     (row,) = models(server)
     assert (row["name"], row["version"], row["metrics"]) == ("digits", 1, {"accuracy": 0.9, "loss": "nan"})
     assert row["dir"] == "project/lagom_runs/.models/digits/1"
     assert row["run_dir"] == f"project/lagom_runs/digits/{run.name}"
-    assert (row["run_id"], row["trial_id"], row["description"], row["n_inputs"]) == (run.name, 3, "a line", 3)
+    assert (row["run_id"], row["trial_id"], row["attempt"]) == (run.name, 3, 2)
+    assert (row["description"], row["n_inputs"]) == ("a line", 3)
     assert row["inputs"] == [
         {"path": str(data), "shown": "project/data.csv"},
         {"path": "/etc/hostname", "shown": None},

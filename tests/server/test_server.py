@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 import urllib.error
 import urllib.request
@@ -19,7 +20,11 @@ from lagom_server import Server
 from page import Page
 from store_runs import run_on_disk
 
+from lagom_magic.errors import StoreError
 from lagom_magic.events.facts import RunEnded, RunState, TrialState
+from lagom_magic.server.handlers import _delete
+from lagom_magic.server.places import Places
+from lagom_magic.store.journal import JournalWriter
 from lagom_magic.store.requests import RequestPipe
 
 RUN_ID = "20261122-093000-k3f7"
@@ -196,6 +201,38 @@ def test_a_run_is_deleted_and_a_living_one_is_not(server: Server, home: Path, li
     status, answer = server.ask("DELETE", "runs", dir=relative(server, living.folder))
     assert (status, "alive" in answer["message"]) == (409, True)
     assert living.folder.is_dir()
+
+
+def test_a_run_behind_a_link_is_not_deleted(server: Server, home: Path) -> None:
+    past = run_on_disk(home)
+    (home / "mine").symlink_to(past.parent)
+    (past.parent / "20261122-093000-link").symlink_to(past)
+    for folder in (f"lagom_runs/mine/{past.name}", "lagom_runs/digits/20261122-093000-link"):
+        status, answer = server.ask("DELETE", "runs", dir=folder)
+        assert (status, "is a link. Delete what it leads to yourself" in answer["message"]) == (409, True)
+    assert past.is_dir()
+
+
+def test_what_a_killed_delete_left_goes_with_the_next(server: Server, home: Path) -> None:
+    past = run_on_disk(home)
+    shutil.copytree(past, past.with_name(f".deleting-{past.name}-k3f7"))
+    assert server.ask("DELETE", "runs", dir=relative(server, past)) == (204, "")
+    assert list(past.parent.iterdir()) == []
+
+
+def test_nobody_goes_on_with_a_run_while_it_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    past, rename, refused = run_on_disk(tmp_path), os.rename, list[str]()
+
+    def renamed(source: Path, target: Path) -> None:
+        with pytest.raises(StoreError) as caught:
+            JournalWriter(Path(source) / "events.jsonl", pytest.fail).close()
+        refused.append(str(caught.value))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", renamed)
+    _delete(Places(tmp_path), f"digits/{past.name}")
+    assert refused == [f"run {past.name} is alive: another process drives it."]
+    assert not past.exists()
 
 
 def test_control_reaches_a_living_run(server: Server, living: LivingRun) -> None:

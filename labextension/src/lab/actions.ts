@@ -47,7 +47,10 @@ export class RunActions {
     const trans = this._trans;
     const isSure = await ask(
       trans.__('Delete this run of %1?', run.label),
-      trans.__('Its folder and all of its trials, files and logs are deleted from the disk: %1', run.dir),
+      trans.__(
+        'Its folder and all of its trials, files and logs are deleted from the disk; exported models stay: %1',
+        run.dir
+      ),
       trans.__('Keep'),
       trans.__('Delete')
     );

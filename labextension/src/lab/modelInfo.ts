@@ -36,6 +36,8 @@ export interface IModelInfo {
   /** The run's folder below the server's root; null when it is not there. */
   run_dir: string | null;
   trial_id: number | null;
+  /** From 1; null like `trial_id`, and of servers that do not say it. */
+  attempt: number | null;
   /** The first of them; `n_inputs` is how many there are. */
   inputs: readonly IModelInput[];
   n_inputs: number;
@@ -80,6 +82,7 @@ function parseModel(entry: unknown): IModelInfo {
     run_id: textOrNull(entry.run_id),
     run_dir: textOrNull(entry.run_dir),
     trial_id: numberOrNull(entry.trial_id),
+    attempt: numberOrNull(entry.attempt),
     inputs: arrayOf(entry.inputs)
       .filter(isRecord)
       .map(input => ({ path: textOf(input.path), shown: textOrNull(input.shown) })),

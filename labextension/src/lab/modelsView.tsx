@@ -121,8 +121,7 @@ function Origin({
       <span class="lagom-Models-fact">{trans.__('by %1', oneLine(model.user, NAME_LIMIT))}</span>
     );
   }
-  const run = oneLine(model.run_id, NAME_LIMIT);
-  const text = model.trial_id === null ? run : trans.__('%1, trial %2', run, model.trial_id);
+  const text = exporterText(model, oneLine(model.run_id, NAME_LIMIT), trans);
   const { run_dir } = model;
   return run_dir === null ? (
     <span class="lagom-Models-fact">{text}</span>
@@ -136,6 +135,16 @@ function Origin({
       {text}
     </button>
   );
+}
+
+/** The run with its trial, and with the attempt of that unless it was the first. */
+function exporterText({ trial_id, attempt }: IModelInfo, run: string, trans: TranslationBundle): string {
+  if (trial_id === null) {
+    return run;
+  }
+  return attempt === null || attempt === 1
+    ? trans.__('%1, trial %2', run, trial_id)
+    : trans.__('%1, trial %2, attempt %3', run, trial_id, attempt);
 }
 
 /** A file that the trial had read; a button where the server can show it. */

@@ -46,6 +46,12 @@ test('a click leads from the model to its run, and to its data', () => {
   expect(onFile).toHaveBeenCalledWith('project/data.csv');
 });
 
+test('an attempt that was not the first of its trial is named', () => {
+  show([aModel({ attempt: 2 }), aModel({ version: 2, attempt: null })]);
+  expect(screen.getByText('20261122-093000-k3f7, trial 7, attempt 2')).toBeTruthy();
+  expect(screen.getByText('20261122-093000-k3f7, trial 7')).toBeTruthy();
+});
+
 test('what cannot be opened is text, and says who exported it', () => {
   show([
     aModel({ run_dir: null, inputs: [{ path: '/data/x.csv', shown: null }], n_inputs: 3 }),

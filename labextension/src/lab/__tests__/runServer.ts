@@ -93,6 +93,7 @@ export function aModel(changes: Partial<IModelInfo> = {}): IModelInfo {
     run_id: '20261122-093000-k3f7',
     run_dir: 'lagom_runs/digits/20261122-093000-k3f7',
     trial_id: 7,
+    attempt: 1,
     inputs: [{ path: '/home/ada/project/data.csv', shown: 'project/data.csv' }],
     n_inputs: 1,
     ...changes
