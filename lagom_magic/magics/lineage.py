@@ -177,7 +177,7 @@ def _file(path: str, home: Path) -> Node:
 
 def _origin(trace: Trace) -> list[Node]:
     """The source, the notebook and the commit, and the run that is repeated or gone on from."""
-    parts = [f"source {_path(str(RunLayout(trace.dir).source))}"]
+    parts = [f"source {_path(str(RunLayout(trace.dir).newest_source))}"]
     notebook, git = trace.provenance.get("notebook"), trace.provenance.get("git")
     if isinstance(notebook, str):
         parts.append(f"notebook {_path(notebook)}")

@@ -136,6 +136,7 @@ class MirroredRun:
             case MetricReported():
                 if trial := self._trials.get((fact.trial_id, fact.attempt)):
                     trial.last_step = fact.step
+                    trial.batch.metric_names.know(fact.metrics)  # also of what was sent earlier
                 if trial := self._of(seq, fact):
                     trial.batch.metrics += [Metric(*item, time_ms, fact.step) for item in fact.metrics.items()]
             case TrialEnded():
@@ -161,6 +162,7 @@ class MirroredRun:
         name = RunLayout.trial_name(fact.trial_id, fact.attempt)
         trial = _Trial(fact.trial_id, fact.attempt, time_ms, fact.hparams, self._known.get(name), seq=seq)
         self._trials[fact.trial_id, fact.attempt] = trial
+        trial.batch.param_names.know(fact.hparams)
         self.n_trials += 1
         if trial.known is None or seq > trial.known.seq:
             trial.batch.params = dict(fact.hparams)
@@ -243,6 +245,9 @@ class MirroredRun:
             made = self.tracking.create_run(self._experiment_id, name, trial.started_ms, tags, self._parent.id)
             trial.known = Known(made)
         run = trial.known.id
+        # Numbers first, for files may take long; how far we are is told when the files are there too.
+        has_files = bool(trial.files or trial.error_text)
+        self._log(run, trial, is_all=not has_files)
         while trial.files:
             self._send_file(run, folder / trial.files[0], trial.files[0])
             for export in trial.exports:
@@ -255,16 +260,23 @@ class MirroredRun:
         for export in [one for one in trial.exports if one.missing is not None and not one.missing]:
             if self._register(run, name, export):
                 trial.exports.remove(export)
-        if trial.batch:
+        if has_files:
             trial.batch.tags[SEQ] = str(trial.seq)
-            self._try("hyperparameters or metrics", self.tracking.log, run, trial.batch)
-            trial.batch.clear()
+            self._log(run, trial)
         if trial.ending is not None:
             self.tracking.end(run, *trial.ending)
             trial.ending = None
         if trial.wants_log and (folder / "trial.json").exists():
             self._send_file(run, folder / "output.log", "output.log")
             trial.wants_log = False
+
+    def _log(self, run: str, trial: _Trial, *, is_all: bool = False) -> None:
+        if not trial.batch:
+            return
+        if is_all:
+            trial.batch.tags[SEQ] = str(trial.seq)
+        self._try("hyperparameters or metrics", self.tracking.log, run, trial.batch)
+        trial.batch.clear()
 
     def _send_file(self, run: str, path: Path, name: str) -> None:
         # Else it was deleted meanwhile, or a link that somebody put there leads out of the run.
@@ -319,7 +331,7 @@ class MirroredRun:
                 export.missing, export.is_last_call = set(), True
             if trial.is_pending or trial.wants_log:
                 self._send_trial(trial)
-        for path in (layout.run_json, layout.source, layout.environment, layout.result):
+        for path in (layout.run_json, *layout.sources(), layout.environment, layout.result):
             self._send_file(run, path, path.name)
         batch = Batch(tags={"lagom.state": state.value, **({"lagom.reason": reason} if reason else {})})
         self._add_best(batch, ended_ms)

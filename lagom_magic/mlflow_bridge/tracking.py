@@ -6,7 +6,9 @@ Every call is one or two requests, and can be made again after it failed.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -20,7 +22,10 @@ _PROBE_TIMEOUT_S = 5.0
 #: What MLflow takes in one call, and in one name or value.
 _MAX_METRICS, _MAX_PARAMS, _MAX_NAME, _MAX_PARAM, _MAX_TAG = 900, 90, 250, 6000, 5000
 _Item = TypeVar("_Item")
-_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_./: -]")
+_NOT_IN_NAMES = re.compile(r"[^\w./: -]")
+#: What means something else in the URL that a file is sent to, and what no URL holds.
+_NOT_IN_FILES = re.compile(r"[#?%\\\x00-\x1f\x7f\ud800-\udfff]")
+_MAX_STEM = 60
 
 #: Tags by which a run of ours is known again, and how far it has been sent.
 RUN_ID, TRIAL, SEQ = "lagom.run_id", "lagom.trial", "lagom.seq"
@@ -31,6 +36,8 @@ _PARENT, _NAME = "mlflow.parentRunId", "mlflow.runName"
 _REFUSALS = frozenset(
     {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "ENDPOINT_NOT_FOUND", "FEATURE_DISABLED"}
 )
+#: Answers to a file, from 400 to 499, that may be others later: who one is, and how much is asked.
+_PASSING = frozenset({401, 403, 408, 429})
 
 
 class Unreachable(LagomError, OSError):
@@ -64,13 +71,41 @@ class Known:
     seq: int = -1
 
 
+class Names:
+    """What MLflow calls the metrics of one run, or its parameters: two never become one.
+
+    Where two become alike the later gets a number; so all are to be known in the journal's order.
+    """
+
+    def __init__(self) -> None:
+        self._theirs: dict[str, str] = {}
+        self._taken: set[str] = set()
+
+    def know(self, names: Iterable[str]) -> None:
+        """Give them their names now."""
+        for name in names:
+            self.of(name)
+
+    def of(self, name: str) -> str:
+        """The one of ours, always the same."""
+        if name not in self._theirs:
+            theirs, number = _name(name), 2
+            while theirs in self._taken:
+                theirs, number = f"{_name(name)[: _MAX_NAME - 5]}_{number}", number + 1
+            self._theirs[name] = theirs
+            self._taken.add(theirs)
+        return self._theirs[name]
+
+
 @dataclass(slots=True)
 class Batch:
-    """Metrics, parameters and tags of one run, as ours are called."""
+    """Metrics, parameters and tags of one run, as ours are called; the names stay when the rest is sent."""
 
     metrics: list[Metric] = field(default_factory=list)
     params: dict[str, Any] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    metric_names: Names = field(default_factory=Names)
+    param_names: Names = field(default_factory=Names)
 
     def __bool__(self) -> bool:
         return bool(self.metrics or self.params or self.tags)
@@ -123,6 +158,10 @@ class Tracking:
         except MlflowException as error:
             kind = Refused if error.error_code in _REFUSALS else Unreachable
             raise kind(self._address.cleaned(error)) from None  # what it was raised from quotes the credentials
+        except requests.exceptions.HTTPError as error:  # of a file; what else is asked MLflow answers in its own words
+            status = 0 if error.response is None else error.response.status_code
+            kind = Refused if 400 <= status < 500 and status not in _PASSING else Unreachable
+            raise kind(self._address.cleaned(error)) from None
         except (requests.exceptions.RequestException, OSError) as error:
             raise Unreachable(self._address.cleaned(error)) from None
 
@@ -184,8 +223,9 @@ class Tracking:
         from mlflow.entities import Metric as TheirMetric
         from mlflow.entities import Param, RunTag
 
-        metrics = [TheirMetric(_name(one.name), one.value, one.time_ms, one.step) for one in batch.metrics]
-        params = [Param(name, _text(value)[:_MAX_PARAM]) for name, value in _named(batch.params).items()]
+        metric_name, param_name = batch.metric_names.of, batch.param_names.of
+        metrics = [TheirMetric(metric_name(one.name), one.value, one.time_ms, one.step) for one in batch.metrics]
+        params = [Param(param_name(name), _text(value)[:_MAX_PARAM]) for name, value in batch.params.items()]
         tags = [RunTag(name, text) for name, text in _tags(batch.tags).items()]
         parts: list[dict[str, Any]] = [
             *({"params": part} for part in _cut(params, _MAX_PARAMS)),
@@ -206,10 +246,11 @@ class Tracking:
             raise refusal
 
     def log_file(self, run: str, path: Path, name: str) -> None:
-        """Send a file, as the artifact `name` ('trials/plot.png'), whose last part is the file's own name."""
-        folder = PurePosixPath(name).parent.as_posix()
-        with self._asking() as client:
-            client.log_artifact(run, str(path), None if folder == "." else folder)
+        """Send a file, as the artifact `name` ('trials/plot.png'); see `_file_name`."""
+        theirs = PurePosixPath(_file_name(name))
+        folder = theirs.parent.as_posix()
+        with self._asking() as client, _called(path, theirs.name) as sent:
+            client.log_artifact(run, str(sent), None if folder == "." else folder)
 
     def log_text(self, run: str, text: str, name: str) -> None:
         """Send a text as the artifact `name`."""
@@ -278,15 +319,27 @@ def _name(name: str) -> str:
     return "/".join(parts)[:_MAX_NAME] or "_"
 
 
-def _named(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by names that MLflow takes; where two become alike, the later gets a number."""
-    named: dict[str, Any] = {}
-    for name, value in values.items():
-        theirs, number = _name(name), 2
-        while theirs in named:
-            theirs, number = f"{_name(name)[: _MAX_NAME - 5]}_{number}", number + 1
-        named[theirs] = value
-    return named
+def _file_name(path: str) -> str:
+    """What an artifact is called there: a part that a URL does not hold is cleaned, and told apart by a hash."""
+    return "/".join(_cleaned(part) if _NOT_IN_FILES.search(part) else part for part in path.split("/"))
+
+
+def _cleaned(part: str) -> str:
+    clean = PurePosixPath(_NOT_IN_FILES.sub("_", part))
+    digest = hashlib.sha256(part.encode(errors="surrogatepass")).hexdigest()[:8]
+    return f"{clean.stem[:_MAX_STEM]}-{digest}{clean.suffix[:_MAX_STEM]}"
+
+
+@contextlib.contextmanager
+def _called(path: Path, name: str) -> Iterator[Path]:
+    """The file under another name: MLflow takes an artifact's from its path."""
+    if path.name == name:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="lagom-mlflow-") as folder:
+        link = Path(folder, name)
+        link.symlink_to(path.absolute())
+        yield link
 
 
 def _cut(items: Sequence[_Item], size: int) -> list[Sequence[_Item]]:

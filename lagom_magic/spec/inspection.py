@@ -41,7 +41,7 @@ class FunctionPlan:
         hparam_names: hyperparameters, searched or fixed, that are passed by their own name.
         processing: makes further arguments of `fixed`, once, on the driver; None = there is no process_data.
         ablation: what each trial leaves out; None = this is no ablation.
-        defaults: argument → the default of its own that each trial has there; as JSON where that holds it, else in words.
+        defaults: argument → the default of its own that each trial has there; in words where JSON does not hold it.
     """
 
     train_fn: Callable[..., Any]

@@ -15,8 +15,8 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterable
-from itertools import islice
+from collections.abc import Collection, Iterable, Mapping
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from lagom_magic.worker.workdir import FILES_FOLDER, FILES_ORIGINS, Workdir
@@ -54,10 +54,15 @@ _CODE = (".py", ".pyc", ".so")
 
 #: {"path", "size_bytes", "mtime", "sha256"} of a file, {"path": "…/", "mtime", "n_files"} of a folder.
 Entry = dict[str, Any]
-#: The current directory, and names as they were given.
-_Noted = tuple[str, Collection[str]]
-#: Flags of whatever does more than read.
+#: Names as they were given → of one that was read, how many were written before; of one that was written, its number.
+_Names = dict[str, int]
+#: The current directory, and names that count from it.
+_Noted = tuple[str, _Names]
+#: Flags of whatever does more than read; and those of a file that is made new.
 _NOT_READ_ONLY = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
+_IS_NEW = os.O_CREAT | os.O_EXCL
+#: The number of what was never written.
+_NEVER = sys.maxsize
 
 
 class _Opened(NamedTuple):
@@ -94,17 +99,16 @@ class OpenedFiles:
         self._n_gathered = 0
         #: Held while what is pending is gathered; nothing else takes anything away from it.
         self._gathering = threading.Lock()
-        #: Names in the current directory: of files that were read → whether the trial had written them before; of
-        #: files that were written.
-        self._reads: dict[str, bool] = {}
-        self._writes: dict[str, None] = {}
-        #: (current directory, reads, writes) of before the current directory was changed.
-        self._earlier: list[tuple[str, dict[str, bool], dict[str, None]]] = []
-        self._n_names = self._n_beyond = 0
+        #: In the current directory, since it is that.
+        self._reads: _Names = {}
+        self._writes: _Names = {}
+        #: Current directory → reads and writes, of before it was changed.
+        self._earlier: dict[str, tuple[_Names, _Names]] = {}
+        self._n_names = self._n_beyond = self._n_written = 0
         #: Absolute path of a database → what it was when the trial first connected to it.
         self._databases: dict[str, _State] = {}
         #: What modules read while they were imported, for all trials; None until the first one begins.
-        self._read_at_import: dict[str, bool] | None = None
+        self._read_at_import: _Names | None = None
         #: (path, size, mtime in ns) → SHA-256
         self._hashes: dict[tuple[str, int, int], str] = {}
 
@@ -130,6 +134,10 @@ class OpenedFiles:
             self._note(path, flags)
         elif event == "os.chdir":
             self._put_other(_Left(self._current_folder()))
+        elif event == "os.rename":
+            _, target, _, folder = args
+            if folder == -1:  # else the target counts from an open folder
+                self._note(target, os.O_WRONLY)
         elif event == "sqlite3.connect":
             self._note_database(args[0])
 
@@ -138,11 +146,11 @@ class OpenedFiles:
         self._gather(waits=True)
         if self._read_at_import is None:
             self._leave(self._current_folder())
-            self._read_at_import = self._places.data_among([(folder, reads) for folder, reads, _ in self._earlier])
+            self._read_at_import = self._places.data_among(self._noted()[0])
         self._reads, self._writes = self._read_at_import.copy(), {}
         self._earlier.clear()
         self._databases.clear()
-        self._n_names, self._n_beyond = len(self._reads), 0
+        self._n_names, self._n_beyond, self._n_written = len(self._reads), 0, 0
 
     def end(self) -> dict[str, Any] | None:
         """The trial's files as fields of `FilesUsed`, None without any.
@@ -154,14 +162,17 @@ class OpenedFiles:
             return None
         self._leave(self._current_folder())
         look_up = _LookUp(self._places, self._hashes)
-        reads, n_more_reads = look_up.entries(
-            [(folder, _not_own(reads) if writes else reads) for folder, reads, writes in self._earlier]
-        )
+        read, written = self._noted()
+        reads, n_more_reads = look_up.entries(read, own=look_up.places_of(written))
         changed = [path for path, state in self._databases.items() if _state_of(path) != state]
-        written: list[_Noted] = [*((folder, writes) for folder, _, writes in self._earlier), (os.sep, changed)]
-        writes, n_more_writes = look_up.entries(written, are_writes=True)
+        writes, n_more_writes = look_up.entries([*written, (os.sep, dict.fromkeys(changed, 0))], are_writes=True)
         n_more = n_more_reads + n_more_writes + self._n_beyond
         return {"reads": reads, "writes": writes, "n_more": n_more} if reads or writes or n_more else None
+
+    def _noted(self) -> tuple[list[_Noted], list[_Noted]]:
+        """What was read and what was written in each directory that was the current one."""
+        read = [(folder, reads) for folder, (reads, _) in self._earlier.items()]
+        return read, [(folder, writes) for folder, (_, writes) in self._earlier.items() if writes]
 
     def _note(self, name: Any, flags: int) -> None:
         path = _text_of(name)
@@ -213,9 +224,9 @@ class OpenedFiles:
             self._gathering.release()
 
     def _add_reads(self, paths: Iterable[str]) -> None:
-        fresh = dict.fromkeys(paths, False)
-        if self._reads or self._writes:
-            fresh = {path: path in self._writes for path in fresh if path not in self._reads}
+        fresh = dict.fromkeys(paths, self._n_written)
+        if self._reads:
+            fresh = {path: number for path, number in fresh.items() if path not in self._reads}
         n_beyond = max(0, self._n_names + len(fresh) - _MAX_NAMES)
         if n_beyond:
             fresh = dict(islice(fresh.items(), len(fresh) - n_beyond))
@@ -231,22 +242,28 @@ class OpenedFiles:
             self._leave(entry.folder)
             return
         path, flags = entry
-        reads = flags & os.O_ACCMODE != os.O_WRONLY and not flags & os.O_TRUNC and path not in self._reads
+        has_content = not flags & os.O_TRUNC and flags & _IS_NEW != _IS_NEW
+        reads = flags & os.O_ACCMODE != os.O_WRONLY and has_content and path not in self._reads
         writes = flags & os.O_ACCMODE != os.O_RDONLY and path not in self._writes
         if (reads or writes) and self._n_names >= _MAX_NAMES:
             self._n_beyond += 1
             return
         if reads:
-            self._reads[path] = path in self._writes
+            self._reads[path] = self._n_written
         if writes:
-            self._writes[path] = None
+            self._n_written += 1
+            self._writes[path] = self._n_written
         self._n_names += reads + writes
 
     def _leave(self, folder: str) -> None:
         """Relative names up to now count from a directory that will not be the current one any more."""
-        if self._reads or self._writes:
-            self._earlier.append((folder, self._reads, self._writes))
-            self._reads, self._writes = {}, {}
+        fresh = self._reads, self._writes
+        if not any(fresh):
+            return
+        self._reads, self._writes = {}, {}
+        earlier = self._earlier.setdefault(folder, fresh)
+        if earlier is not fresh:
+            self._n_names -= sum(_add_to(names, more) for names, more in zip(earlier, fresh, strict=True))
 
     def _current_folder(self) -> str:
         try:
@@ -267,14 +284,18 @@ class _Places:
 
     def is_passed_over(self, folder: str, are_writes: bool) -> bool:
         """Whether nothing is to be told of files in a folder, as it was named."""
-        if f"{folder}/".startswith(f"{self._workdir}/"):
+        if self.is_in_workdir(folder):
             return are_writes
         return f"{folder}/".startswith(self._ignored)
 
-    def data_among(self, noted: list[_Noted]) -> dict[str, bool]:
+    def is_in_workdir(self, folder: str) -> bool:
+        """Whether a folder, as it was named, is the working directory or in it."""
+        return f"{folder}/".startswith(f"{self._workdir}/")
+
+    def data_among(self, noted: list[_Noted]) -> _Names:
         """Absolute names of those that may be the user's data."""
         return {
-            os.path.join(current, folder, name): False
+            os.path.join(current, folder, name): 0
             for current, paths in noted
             for folder, files in _by_folder(paths).items()
             if not self.is_passed_over(os.path.normpath(os.path.join(current, folder)), are_writes=False)
@@ -309,17 +330,33 @@ class _LookUp:
     def __init__(self, places: _Places, hashes: dict[tuple[str, int, int], str]) -> None:
         self._places = places
         self._hashes = hashes
+        #: Folder as it was named → where it really is.
+        self._real_paths: dict[str, str | None] = {}
         self._bytes_left = _MAX_HASHED_BYTES
         self._deadline = time.monotonic() + _MAX_HASHED_S
 
-    def entries(self, noted: list[_Noted], *, are_writes: bool = False) -> tuple[tuple[Entry, ...], int]:
+    def places_of(self, written: list[_Noted]) -> dict[str, _Names]:
+        """Folder → what was written in it, however it was named."""
+        places: dict[str, _Names] = {}
+        for current, names in written:
+            for folder, files in _by_folder(names).items():
+                place = places.setdefault(self._place_of(os.path.join(current, folder)), {})
+                for name in files.names():
+                    number = names.get(_path_of(folder, name), _NEVER)
+                    place[name] = min(number, place.get(name, number))
+        return places
+
+    def entries(
+        self, noted: list[_Noted], *, are_writes: bool = False, own: Mapping[str, _Names] | None = None
+    ) -> tuple[tuple[Entry, ...], int]:
         """One for each file or folder that is there; and how many files were too many.
 
         Args:
             noted: names and where they count from.
             are_writes: those in the working directory are the trial's own, and kept with it.
+            own: what the trial wrote, by folder. What was read after that is left out.
         """
-        groups, n_more = self._groups(noted, are_writes)
+        groups, n_more = self._groups(noted, are_writes, own or {})
         most = _most_files_named(groups)
         found: dict[str, Entry] = {}
         for folder, files in groups.items():
@@ -335,22 +372,41 @@ class _LookUp:
                     self._add_file(found, f"{folder}/{name}")
         return tuple(found.values()), n_more
 
-    def _groups(self, noted: list[_Noted], are_writes: bool) -> tuple[dict[str, _Files], int]:
+    def _groups(
+        self, noted: list[_Noted], are_writes: bool, own: Mapping[str, _Names]
+    ) -> tuple[dict[str, _Files], int]:
         """Real folder → the files in it, for at most `MAX_NAMED` folders; and how many files the others have."""
-        groups: dict[str, _Files] = {}
+        groups: dict[str, list[_Files]] = {}
         n_more = 0
-        for current, paths in noted:
-            for folder, files in _by_folder(paths).items():
+        for current, names in noted:
+            for folder, files in _by_folder(names).items():
                 whole = os.path.join(current, folder)
                 if self._places.is_passed_over(os.path.normpath(whole), are_writes):
                     continue
-                # Of so many only the folder will be named.
-                data = files if len(files) > MAX_NAMED else files.without_code()
-                if len(groups) >= MAX_NAMED:
+                is_beyond = len(groups) >= MAX_NAMED
+                written = own.get(self._place_of(whole)) if own and not is_beyond else None
+                data = _not_own(files, folder, names, written) if written else files
+                if len(data) <= MAX_NAMED:  # of more only the folder will be named
+                    data = data.without_code()
+                if is_beyond:
                     n_more += len(data)
-                elif len(data) and (real := _real_path(whole)) is not None:
-                    groups[real] = groups[real].joined(data) if real in groups else data
-        return groups, n_more
+                elif len(data) and (real := self._real_path(whole)) is not None:
+                    groups.setdefault(real, []).append(data)
+        return {real: _joined(several) for real, several in groups.items()}, n_more
+
+    def _real_path(self, folder: str) -> str | None:
+        """Where a folder really is, without a slash at its end; None for a name that no file system takes."""
+        if folder not in self._real_paths:
+            try:
+                self._real_paths[folder] = os.path.realpath(folder).rstrip("/")
+            except ValueError:
+                self._real_paths[folder] = None
+        return self._real_paths[folder]
+
+    def _place_of(self, folder: str) -> str:
+        """Where a folder was for the trial: links in the working directory make way for what it writes."""
+        normal = os.path.normpath(folder)
+        return normal if self._places.is_in_workdir(normal) else self._real_path(folder) or ""
 
     def _add_folder(self, found: dict[str, Entry], folder: str, n_files: int) -> None:
         real = self._places.behind(folder)
@@ -427,8 +483,8 @@ class _Files:
     def names(self) -> list[str]:
         return [path[self._start :] for path in self._paths] if self._start else list(self._paths)
 
-    def joined(self, others: _Files) -> _Files:
-        return _Files(dict.fromkeys(self.names() + others.names()))
+    def without(self, names: Collection[str]) -> _Files:
+        return _Files([name for name in self.names() if name not in names])
 
     def without_code(self) -> _Files:
         return _Files([name for name in self.names() if not name.endswith(_CODE)])
@@ -459,9 +515,28 @@ def _only_folder(paths: Collection[str]) -> str | None:
     return folder if is_only else None
 
 
-def _not_own(reads: dict[str, bool]) -> list[str]:
-    """Those that the trial had not written itself before."""
-    return [path for path, is_own in reads.items() if not is_own]
+def _joined(several: list[_Files]) -> _Files:
+    """Files that are all in one folder."""
+    return several[0] if len(several) == 1 else _Files(dict.fromkeys(chain(*(files.names() for files in several))))
+
+
+def _path_of(folder: str, name: str) -> str:
+    """How a file was named, of which `_by_folder` has told the folder."""
+    return f"{folder.rstrip('/')}/{name}" if folder else name
+
+
+def _not_own(files: _Files, folder: str, read: _Names, written: _Names) -> _Files:
+    """Those that the trial had not written itself before it read them."""
+    own = {name for name, number in written.items() if number <= read.get(_path_of(folder, name), -1)}
+    return files.without(own) if own else files
+
+
+def _add_to(names: _Names, more: _Names) -> int:
+    """Adds those that are not there yet; returns how many were."""
+    n_both = len(names) + len(more)
+    for name, number in more.items():
+        names.setdefault(name, number)
+    return n_both - len(names)
 
 
 def _most_files_named(groups: dict[str, _Files]) -> int:
@@ -490,14 +565,6 @@ def _size_and_time(path: str) -> tuple[int, int] | None:
     except (OSError, ValueError):  # it is not there, or its name holds a NUL
         return None
     return status.st_size, status.st_mtime_ns
-
-
-def _real_path(folder: str) -> str | None:
-    """Where a folder really is, without a slash at its end; None for a name that no file system takes."""
-    try:
-        return os.path.realpath(folder).rstrip("/")
-    except ValueError:
-        return None
 
 
 def _text_of(name: Any) -> str:

@@ -69,11 +69,12 @@ def test_a_returned_number_counts_whatever_was_logged() -> None:
     assert with_logs.ended.metric == 0.7
 
 
-def test_nothing_returned_and_nothing_named_fails_with_the_names_that_there_are() -> None:
+def test_nothing_returned_and_nothing_named_ends_the_run_at_once_with_the_names_that_there_are() -> None:
     ended = TrialEnded(0, 1, 0, TrialState.COMPLETE)
     for metrics in ({"loss": 0.1}, KERAS):
+        assert judge(ended, None, metrics, was_seen=True, is_automatic=True).run_error == ""
         verdict = judge(ended, None, metrics, was_seen=False, is_automatic=True)
-        assert verdict.run_error == ""
+        assert verdict.run_error.endswith(f"with --maximize or --minimize: {', '.join(metrics)}.")
         assert verdict.ended.error is not None
         assert verdict.ended.error.kind == "NO_METRIC"
         assert verdict.ended.error.message.endswith(f"with --maximize or --minimize: {', '.join(metrics)}.")

@@ -46,6 +46,59 @@ def test_epochs_are_reported_and_a_second_fit_counts_on(track: Track) -> None:
     assert params["keras 2.validation_split"] == 0.5
 
 
+def test_a_model_without_an_input_tells_its_parameters_too(track: Track) -> None:
+    def train():
+        import keras
+        import numpy as np
+
+        def model():
+            made = keras.Sequential([keras.layers.Dense(4), keras.layers.Dense(1)])
+            made.compile(keras.optimizers.SGD(0.25), "mse")
+            return made
+
+        class Rising(keras.callbacks.Callback):
+            def on_epoch_begin(self, epoch, logs=None):
+                self.model.optimizer.learning_rate = 0.1 * (epoch + 1)
+
+        for _ in range(2):  # as in a cross-validation
+            model().fit(np.zeros((8, 3)), np.zeros(8), epochs=2, verbose=0, callbacks=[Rising()])
+        raise_early = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: 1 / 0)
+        try:
+            model().fit(np.zeros((8, 3)), np.zeros(8), epochs=7, verbose=0, callbacks=[raise_early])
+        except ZeroDivisionError:
+            return {"accuracy": 0.5}
+
+    logged = track(train)
+    assert logged.trial.warnings == ()
+    assert [step for step, _ in logged.curve("loss")] == [0, 1, 2, 3]
+    expected = {"epochs": 2, "steps_per_epoch": 1, "parameters": 21, "optimizer": "SGD", "learning_rate": 0.25}
+    failed = {"epochs": 7, "steps_per_epoch": 1, "optimizer": "SGD", "learning_rate": 0.25}
+    assert logged.trial.params == {
+        **{f"keras.{name}": value for name, value in expected.items()},
+        **{f"keras 2.{name}": value for name, value in failed.items()},
+    }
+
+
+def test_callbacks_that_are_given_as_keras_own_list_are_joined_for_the_fit(track: Track) -> None:
+    def train():
+        import keras
+        import numpy as np
+
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        given = keras.callbacks.CallbackList([], add_history=True, model=model, epochs=2, verbose=0, steps=1)
+        before = list(given.callbacks)
+        for _ in range(2):
+            model.fit(np.zeros((8, 3)), np.zeros(8), epochs=2, verbose=0, callbacks=given)
+        return {"accuracy": float(given.callbacks == before)}
+
+    logged = track(train)
+    assert [step for step, _ in logged.curve("loss")] == [0, 1, 2, 3]
+    assert (logged.trial.params["keras.epochs"], logged.trial.params["keras.steps_per_epoch"]) == (2, 1)
+    assert logged.trial.warnings == ()
+    assert logged.trial.metric == 1.0
+
+
 def test_it_trains_what_it_trains_without(track: Track) -> None:
     def train(epochs):
         history, is_patched = fit_twice(epochs)

@@ -9,9 +9,11 @@ import pickle
 import socket
 import subprocess
 import sys
+import types
 from collections.abc import Iterator
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pytest
 import sklearn.base
@@ -46,6 +48,14 @@ class Trial:
 
 @pytest.fixture
 def trial() -> Iterator[Trial]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield Trial(ours, theirs)
+
+
+@pytest.fixture
+def later_trial() -> Iterator[Trial]:
+    """The next trial of the same process."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         yield Trial(ours, theirs)
@@ -106,6 +116,80 @@ def test_a_function_imported_by_name_is_logged_and_given_back(trial: Trial) -> N
         train(function.__globals__)
     assert function.__globals__["cross_val_score"] is original
     assert [set(metrics) for _, metrics in trial.reports()] == [{"cv_score", "cv_score_std"}]
+
+
+def test_a_function_imported_under_another_name_during_a_trial_is_logged_in_later_ones(
+    trial: Trial, later_trial: Trial
+) -> None:
+    helper = types.ModuleType("helper")
+    for each in (trial, later_trial):
+        with autolog.applied(each.record, nothing):
+            if each is trial:
+                exec("from sklearn.model_selection import cross_validate as validate", vars(helper))
+            helper.validate(LogisticRegression(), X, Y, cv=2)
+        assert [set(metrics) for _, metrics in each.reports()] == [{"cv_score", "cv_score_std"}]
+    assert "test_score" in helper.validate(LogisticRegression(), X, Y, cv=2)
+    assert (trial.reports(), later_trial.reports()) == ([], [])
+
+
+def test_what_the_function_replaces_itself_stays_replaced_and_is_silent_afterwards(
+    trial: Trial, later_trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for owner, name in ((LogisticRegression, "fit"), (sklearn.model_selection, "cross_val_score")):
+        monkeypatch.setattr(owner, name, getattr(owner, name))  # which is what they are again after this test
+    calls = []
+
+    def instead_of(original: Any) -> Any:
+        def instead(*args: Any, **kwargs: Any) -> Any:
+            calls.append(original)
+            return original(*args, **kwargs)
+
+        return instead
+
+    with autolog.applied(trial.record, nothing):
+        LogisticRegression.fit = fit = instead_of(LogisticRegression.fit)
+        sklearn.model_selection.cross_val_score = validate = instead_of(sklearn.model_selection.cross_val_score)
+    assert LogisticRegression.fit is fit
+    assert sklearn.model_selection.cross_val_score is validate
+    LogisticRegression().fit(X, Y)
+    assert len(validate(LogisticRegression(), X, Y, cv=2)) == 2
+    assert (trial.reports(), trial.record.params) == ([], {})
+    with autolog.applied(later_trial.record, nothing):
+        LogisticRegression().fit(X, Y).score(X, Y)
+    assert LogisticRegression.fit is fit
+    assert len(later_trial.reports()) == 1
+    assert later_trial.record.params
+    assert len(calls) == 5  # twice itself, twice in the folds, and once in the later trial
+
+
+def test_static_methods_and_classes_named_as_an_estimators_methods_stay_what_they_are(trial: Trial) -> None:
+    code = """
+class Odd(BaseEstimator):
+    class fit:
+        pass
+
+    @staticmethod
+    def score(truth, predicted):
+        return float((truth == predicted).mean())
+"""
+    module: dict[str, Any] = {"BaseEstimator": sklearn.base.BaseEstimator, "__name__": "my_models"}
+    with autolog.applied(trial.record, nothing):
+        exec(code, module)
+        odd = module["Odd"]()
+        assert odd.score(Y, Y) == 1.0
+        assert isinstance(odd.fit(), module["Odd"].fit)
+    assert (trial.reports(), trial.record.warnings) == ([], [])
+
+
+def test_a_class_that_a_function_defines_is_pickled_without_us(trial: Trial) -> None:
+    with autolog.applied(trial.record, nothing):
+
+        class Local(sklearn.base.BaseEstimator):  # type: ignore[misc]
+            def fit(self, x: Any, y: Any) -> Any:
+                return self
+
+        assert b"lagom_magic" not in cloudpickle.dumps(Local().fit(X, Y))
+    assert trial.record.params == {}
 
 
 def test_patched_methods_look_as_before(trial: Trial) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import json
+import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 from calling_home import Home, by_value, call_home, open_home
 from mlflow_server import MlflowServer
+from picky_proxy import picky_proxy
 from store_runs import begun, complete_trial, hparams, record, run_on_disk, store_in
 
 from lagom_magic import Float, OptimizationConfig, Run
@@ -312,6 +315,38 @@ def test_thousands_of_reports_and_strange_names_arrive(server: MlflowServer, cli
     assert len(history(client, children["0000"], "b/c")) == 2500
 
 
+def test_no_two_metrics_or_parameters_become_one(server: MlflowServer, client: Any, tmp_path: Path) -> None:
+    first = {"ошибка": 1.0, "оценка": 2.0, "a@": 3.0}
+    later = {"a#": 4.0, "a@": 5.0, "a_": 6.0}
+    ended = TrialEnded(0, 1, 1, TrialState.COMPLETE, {"a#": 7.0}, 7.0, params={"SVC.é#": 2, "SVC.é?": 3})
+    facts = [
+        *begun(experiment="named"),
+        TrialStarted(0, 1, 1, {"SVC.é@": 1}),
+        MetricReported(0, 1, 1, 0, first),
+        MetricReported(0, 1, 1, 1, later),
+        ended,
+        RunEnded(RunState.COMPLETE),
+    ]
+    run_dir = run_on_disk(tmp_path, "named", facts)
+    journal = run_dir / "events.jsonl"
+    whole = journal.read_bytes()
+    cut = next(i for i, line in enumerate(whole.splitlines()) if b'"a#"' in line)
+    journal.write_bytes(b"".join(whole.splitlines(keepends=True)[:cut]))
+    send_stored(run_dir, SecretUrl(server.uri))  # and then its driver goes on
+    journal.write_bytes(whole)
+    send_stored(run_dir, SecretUrl(server.uri))
+    child = mirrored(client, Run(run_dir))[1]["0000"]
+    histories = {name: history(client, child, name) for name in child.data.metrics}
+    assert histories == {
+        "ошибка": [(0, 1.0)],
+        "оценка": [(0, 2.0)],
+        "a_": [(0, 3.0), (1, 5.0)],
+        "a__2": [(1, 4.0), (1, 7.0)],
+        "a__3": [(1, 6.0)],
+    }
+    assert child.data.params == {"SVC.é_": "1", "SVC.é__2": "2", "SVC.é__3": "3"}
+
+
 def test_a_live_run_is_not_sent_afterwards(server: MlflowServer, tmp_path: Path) -> None:
     with store_in(tmp_path) as store:
         record(store, begun())
@@ -333,6 +368,79 @@ def test_what_the_server_refuses_keeps_nothing_else_back(server: MlflowServer, c
     assert "lr" in said
     _, children = mirrored(client, Run(run_dir))
     assert [children[name].data.metrics["accuracy"] for name in sorted(children)] == [0.5, 0.9]
+
+
+def with_files(home: Path, experiment: str, names: list[str]) -> Path:
+    """A run whose one trial returned these files, each with its own name as content."""
+    started, done = complete_trial(0, 0.5)
+    stored = [FileStored(0, 1, f"artifacts/{name}", 6, "0" * 64) for name in names]
+    whole = [*begun(experiment=experiment), started, *stored, done, RunEnded(RunState.COMPLETE)]
+    run_dir = run_on_disk(home, experiment, whole)
+    for name in names:
+        path = run_dir / "trials" / "0000" / "artifacts" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(os.fsencode(name))
+    return run_dir
+
+
+def test_a_file_that_is_refused_keeps_nothing_else_back(server: MlflowServer, client: Any, tmp_path: Path) -> None:
+    run_dir = with_files(tmp_path, "picky", ["big.bin", "gone.txt", "small.txt"])
+    with picky_proxy(server.port, {"big.bin": 413, "gone.txt": 404}) as uri:
+        said = send_stored(run_dir, SecretUrl(uri))
+    assert "has run" in said
+    assert "would not take all of this run (a file: 413 Client Error" in said
+    assert "big.bin" in said
+    parent, children = mirrored(client, Run(run_dir))
+    assert (parent.info.status, children["0000"].info.status) == ("FINISHED", "FINISHED")
+    assert children["0000"].data.metrics["accuracy"] == 0.5
+    sent = artifacts(server, children["0000"])
+    assert {name for name in sent if name.startswith("artifacts/")} == {"artifacts/small.txt"}
+
+
+@pytest.mark.parametrize("status", [401, 403, 408, 503])
+def test_a_file_that_may_be_taken_later_is_sent_again_and_metrics_need_not_wait_for_it(
+    server: MlflowServer, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    run_dir = with_files(tmp_path, f"patient-{status}", ["plot.png", "notes.txt"])
+    answers = {"plot.png": status}
+    with picky_proxy(server.port, answers) as uri:
+        with pytest.raises(StoreError, match="did not take run"):
+            send_stored(run_dir, SecretUrl(uri))
+        child = mirrored(client, Run(run_dir))[1]["0000"]
+        assert (child.info.status, child.data.metrics["accuracy"]) == ("RUNNING", 0.5)
+        answers.clear()
+        assert "would not take" not in send_stored(run_dir, SecretUrl(uri))
+    child = mirrored(client, Run(run_dir))[1]["0000"]
+    assert child.info.status == "FINISHED"
+    assert {"artifacts/plot.png", "artifacts/notes.txt"} <= set(artifacts(server, child))
+    assert len(client.get_metric_history(child.info.run_id, "accuracy")) == 1
+
+
+def test_files_whose_names_mean_something_else_in_a_url_arrive_under_names_of_their_own(
+    server: MlflowServer, client: Any, tmp_path: Path
+) -> None:
+    plain = ["loss_1.png", "with space.txt", "übung.txt", ".hidden"]
+    odd = [
+        "loss#1.png",
+        "loss#2.png",
+        "loss?1.png",
+        "100%25.txt",
+        "100%.txt",
+        "a\nb.txt",
+        ".env#",
+        "m#1/w#.bin",
+        "caf\udce9",
+    ]
+    run_dir = with_files(tmp_path, "odd", plain + odd)
+    for _ in range(2):
+        assert "would not take" not in send_stored(run_dir, SecretUrl(server.uri))
+    child = mirrored(client, Run(run_dir))[1]["0000"]
+    sent = {name: content for name, content in artifacts(server, child).items() if name.startswith("artifacts/")}
+    assert sorted(sent.values()) == sorted(map(os.fsencode, plain + odd))
+    assert all(sent[f"artifacts/{name}"] == os.fsencode(name) for name in plain)
+    by_content = {content: name for name, content in sent.items()}
+    assert re.fullmatch(r"artifacts/loss_1-[0-9a-f]{8}\.png", by_content[b"loss#1.png"])
 
 
 # models

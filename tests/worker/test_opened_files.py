@@ -9,6 +9,7 @@ import os
 import sqlite3
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -126,6 +127,69 @@ def test_what_a_trial_writes_elsewhere_is_told_and_its_own_folders_are_not(start
     assert set(writes(run)) == {str(out / "result.txt"), str(out / "appended.txt")}
     assert writes(run)[str(out / "result.txt")]["sha256"] == hashlib.sha256(b"12345").hexdigest()
     assert set(reads(run)) == {str(Path("both.txt").absolute()), str(out / "appended.txt")}
+
+
+def test_a_file_that_is_moved_into_place_is_written(start: Started, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    Path("own.csv").write_text("the notebook's")
+
+    def train(folder):
+        import shutil
+
+        with open(f"{folder}/prediction.tmp", "w") as file:
+            file.write("12345")
+        os.replace(f"{folder}/prediction.tmp", f"{folder}/prediction.csv")
+        open(f"{folder}/prediction.csv").close()
+        for name in ("local.csv", "own.tmp"):
+            with open(name, "w") as file:
+                file.write("1")
+        shutil.move("local.csv", f"{folder}/moved.csv")
+        os.rename("own.tmp", "own.csv")
+        open("own.csv").close()
+        return 1
+
+    run = start(train, hparams={"folder": str(out)})
+    assert set(writes(run)) == {str(out / "prediction.csv"), str(out / "moved.csv")}
+    assert writes(run)[str(out / "prediction.csv")]["sha256"] == hashlib.sha256(b"12345").hexdigest()
+    assert reads(run) == {}
+
+
+def test_what_a_trial_wrote_first_is_no_input_however_it_is_named(start: Started, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for folder in (out, Path("sub")):
+        folder.mkdir()
+        for name in ("own", "input", "old"):
+            (folder / f"{name}.csv").write_text("0")
+    Path("results.csv").write_text("of a plain call")
+
+    def train(folder, notebook):
+        import tempfile
+
+        handle, name = tempfile.mkstemp(dir=folder, prefix="new-")
+        os.close(handle)
+        with open("results.csv", "w") as file:
+            file.write("mine")
+        open("./results.csv").close()
+        open(Path.cwd() / "results.csv").close()
+        open(f"{folder}/./input.csv").close()
+        for name in ("own", "input"):
+            with open(f"{folder}/{name}.csv", "w") as file:
+                file.write("1")
+            with open(f"sub/{name}.csv", "w") as file:
+                file.write("1")
+        open(f"{notebook}/sub/own.csv").close()  # not the one that was just written
+        os.chdir(folder)
+        open("own.csv").close()
+        open("input.csv").close()
+        os.chdir("..")
+        open("out/own.csv").close()
+        open("out/old.csv").close()
+        return 1
+
+    run = start(train, hparams={"folder": str(out), "notebook": str(Path.cwd())})
+    assert set(reads(run)) == {str(out / "input.csv"), str(out / "old.csv"), str(Path("sub/own.csv").absolute())}
+    assert {Path(path).name.partition("-")[0] for path in writes(run)} == {"new", "own.csv", "input.csv"}
 
 
 def test_code_packages_system_files_and_what_is_no_file_are_not_data(start: Started) -> None:
@@ -322,6 +386,51 @@ def test_folders_of_one_size_are_treated_alike(opened: OpenedFiles, tmp_path: Pa
     used = opened.end()
     assert used is not None
     assert [entry["n_files"] for entry in used["reads"]] == [300] * 4
+
+
+def test_a_trial_that_goes_into_a_folder_for_each_of_thousands_of_files_ends_soon(
+    opened: OpenedFiles, tmp_path: Path
+) -> None:
+    lake, work = str(tmp_path / "lake"), os.getcwd()
+    os.mkdir(lake)
+    for number in range(30_000):
+        for folder, name in ((lake, "labels.csv"), (work, f"{number}.png")):
+            opened.on_event("os.chdir", (folder, -1))
+            os.chdir(folder)
+            note(opened, f"{lake}/{name}" if folder == lake else f"../../../lake/{name}")
+    begin = time.process_time()
+    used = opened.end()
+    assert time.process_time() - begin < 3
+    folder = {"path": f"{lake}/", "mtime": Path(lake).stat().st_mtime, "n_files": 30_001}
+    assert used == {"reads": (folder,), "writes": (), "n_more": 0}
+
+
+def test_a_trial_that_reads_one_folder_from_thousands_of_others_ends_soon(opened: OpenedFiles, tmp_path: Path) -> None:
+    lake, work = str(tmp_path / "lake"), os.getcwd()
+    os.mkdir(lake)
+    for number in range(10_000):
+        os.mkdir(f"{lake}/{number}")
+        opened.on_event("os.chdir", (f"{lake}/{number}", -1))
+        os.chdir(f"{lake}/{number}")
+        note(opened, f"{lake}/{number}.png")
+    opened.on_event("os.chdir", (work, -1))
+    os.chdir(work)
+    begin = time.process_time()
+    used = opened.end()
+    assert time.process_time() - begin < 1
+    assert used is not None
+    assert [entry["n_files"] for entry in used["reads"]] == [10_000]
+
+
+def test_what_is_moved_relative_to_an_open_folder_is_not_taken_for_another_file(
+    opened: OpenedFiles, hook: Hook, tmp_path: Path
+) -> None:
+    make(tmp_path / "lake", ["a.csv", "b.csv"])
+    hook("os.rename", (f"{tmp_path}/lake/0.tmp", f"{tmp_path}/lake/a.csv", -1, -1))
+    hook("os.rename", (f"{tmp_path}/lake/1.tmp", f"{tmp_path}/lake/b.csv", -1, 3))
+    used = opened.end()
+    assert used is not None
+    assert [entry["path"] for entry in used["writes"]] == [f"{tmp_path}/lake/a.csv"]
 
 
 def test_files_in_countless_folders_are_counted_beyond_a_limit(opened: OpenedFiles, tmp_path: Path) -> None:

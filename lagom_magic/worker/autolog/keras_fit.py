@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 from lagom_magic.worker.autolog.patches import Patches
@@ -27,7 +28,7 @@ def add_callback(
         keras: the package; only its third version is known here.
         patches: take it back.
         record: knows whether the trial is still running.
-        make: the arguments of a `fit` → its callback.
+        make: the arguments of a `fit` → its callback, whose `after_fit` is called when the `fit` is over in any way.
         name: what a warning calls it.
     """
     if not keras.__version__.startswith("3."):
@@ -43,17 +44,32 @@ def add_callback(
         call = functools.partial(before, self) if is_patched else super(model_class, self).fit
         if not record.is_listening:
             return call(*args, **kwargs)
-        with record.guard(name):
-            bound = signature.bind(self, *args, **kwargs)
-            ours, callbacks = make(dict(bound.arguments)), bound.arguments.get("callbacks")
-            if isinstance(callbacks, keras.callbacks.CallbackList):
-                callbacks.append(ours)  # the user's own object; what is in it stays silent after the trial
-            else:
-                bound.arguments["callbacks"] = [*keras.tree.flatten(callbacks or []), ours]
-                args, kwargs = bound.args[1:], bound.kwargs
-        return call(*args, **kwargs)
+        with ExitStack() as afterwards:
+            with record.guard(name):
+                bound = signature.bind(self, *args, **kwargs)
+                ours, callbacks = make(dict(bound.arguments)), bound.arguments.get("callbacks")
+                afterwards.callback(ours.after_fit)
+                if isinstance(callbacks, keras.callbacks.CallbackList):
+                    _join(callbacks, ours, self)
+                    afterwards.callback(_leave, callbacks, ours)
+                else:
+                    bound.arguments["callbacks"] = [*keras.tree.flatten(callbacks or []), ours]
+                    args, kwargs = bound.args[1:], bound.kwargs
+            return call(*args, **kwargs)
 
     patches.attribute(model_class, "fit", fit)
+
+
+def _join(callbacks: Any, ours: Any, model: Any) -> None:
+    """Puts ours into a list of the user's, which Keras takes to be ready."""
+    ours.set_model(model)
+    ours.set_params(callbacks.params)
+    callbacks.callbacks.append(ours)
+
+
+def _leave(callbacks: Any, ours: Any) -> None:
+    if ours in callbacks.callbacks:
+        callbacks.callbacks.remove(ours)
 
 
 def _callback_class(base: Any) -> Any:
@@ -65,22 +81,37 @@ def _callback_class(base: Any) -> Any:
             self._record = record
             self._curve = record.curve()
             self._arguments = arguments
+            #: What is not logged yet, because a model without an input knows its parameters only after an epoch.
+            self._untold: dict[str, Any] | None = None
 
         def __reduce__(self) -> tuple[Any, ...]:
             return base, ()
 
         def on_train_begin(self, logs: Any = None) -> None:
             with self._record.guard("keras"):
-                self._record.add_params("keras", self._params())
+                self._untold = self._params()
+                if self.model.built:
+                    self._tell()
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             with self._record.guard("keras"):
+                self._tell()
                 self._curve.report(logs or {}, epoch)
+
+        def after_fit(self) -> None:
+            with self._record.guard("keras"):
+                self._tell()
+
+        def _tell(self) -> None:
+            params, self._untold = self._untold, None
+            if params is not None:
+                params |= {"parameters": self.model.count_params()} if self.model.built else {}
+                self._record.add_params("keras", params)
 
         def _params(self) -> dict[str, Any]:
             optimizer = self.model.optimizer
             params = {name: self._arguments.get(name) for name in ("epochs", "batch_size", "validation_split")}
-            params |= {"steps_per_epoch": self.params.get("steps"), "parameters": self.model.count_params()}
+            params |= {"steps_per_epoch": self.params.get("steps")}
             if optimizer is not None:
                 params |= {"optimizer": type(optimizer).__name__, "learning_rate": as_number(optimizer.learning_rate)}
             return {name: value for name, value in params.items() if value is not None}

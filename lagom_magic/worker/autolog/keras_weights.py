@@ -28,11 +28,12 @@ def patch(keras: Any, patches: Patches, record: Record, histograms: Histograms) 
 
     @functools.wraps(original)
     def apply(self: Any, grads: Any, trainable_variables: Any = None) -> Any:
+        if not record.is_listening:
+            return original(self, grads, trainable_variables)
         grads = list(grads)
         variables = None if trainable_variables is None else list(trainable_variables)
-        if record.is_listening:
-            with record.guard("weights"):
-                gradients.keep(grads, self._trainable_variables if variables is None else variables)
+        with record.guard("weights"):
+            gradients.keep(grads, self._trainable_variables if variables is None else variables)
         return original(self, grads, variables)
 
     patches.attribute(owner, "apply", apply)
@@ -101,6 +102,9 @@ def _callback_class(base: Any, as_array: Callable[[Any], Any], gradients: _Gradi
 
         def on_train_begin(self, logs: Any = None) -> None:
             self._step = None
+
+        def after_fit(self) -> None:
+            """Nothing is left to do."""
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             with histograms.record.guard("weights"):

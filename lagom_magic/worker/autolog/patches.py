@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -23,16 +24,18 @@ class Patches:
 
     def attribute(self, owner: type, name: str, value: Any) -> None:
         """Sets an attribute of a class: in place of its own, or of an inherited one."""
-        if name in vars(owner):
-            self._undo.callback(setattr, owner, name, vars(owner)[name])
-        else:
-            self._undo.callback(delattr, owner, name)
+        had, before = name in vars(owner), vars(owner).get(name)
         setattr(owner, name, value)
+        self._undo.callback(_restore, owner, name, value, had, before)
 
     def function(self, module: Any, name: str, replacement: Callable[..., Any]) -> None:
         """Replaces a function where it is defined: whoever imports it from now on has the replacement."""
-        self._functions.append((name, getattr(module, name), replacement))
-        setattr(module, name, replacement)
+        original = getattr(module, name)
+        stand_in = _stand_in(original)
+        stand_in.now = replacement
+        self._undo.callback(setattr, stand_in, "now", original)
+        self._functions.append((name, original, stand_in))
+        setattr(module, name, stand_in)
 
     @property
     def has_functions(self) -> bool:
@@ -62,3 +65,27 @@ class Patches:
             for _, old, new in functions:
                 if value is old:
                     self._namespace[alias] = new
+
+
+def _restore(owner: type, name: str, value: Any, had: bool, before: Any) -> None:
+    """Undoes what set `value`, unless the user has put something of their own in its place."""
+    if vars(owner).get(name) is not value:
+        return
+    if had:
+        setattr(owner, name, before)
+    else:
+        delattr(owner, name)
+
+
+@functools.cache
+def _stand_in(original: Callable[..., Any]) -> Any:
+    """What replaces a function in all trials of this process, which set its `now`.
+
+    A module that is first imported during a trial keeps it under whatever name it likes.
+    """
+
+    @functools.wraps(original)
+    def stand_in(*args: Any, **kwargs: Any) -> Any:
+        return stand_in.now(*args, **kwargs)  # type: ignore[attr-defined]
+
+    return stand_in

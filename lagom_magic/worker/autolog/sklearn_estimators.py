@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
+from types import FunctionType, MethodDescriptorType
+from typing import Any, TypeGuard
 
 from lagom_magic.worker.autolog.patches import Patches
 from lagom_magic.worker.autolog.record import Record
@@ -39,12 +40,20 @@ def _descendants(cls: type) -> Iterator[type]:
 
 
 def _wrap(cls: type, patches: Patches, record: Record) -> None:
-    if cls.__module__ == "__main__":  # of the notebook: it is pickled with its code, and ours must not be in it
+    # Of the notebook, or made by a function: it is pickled with its code, and ours must not be in it.
+    if cls.__module__ == "__main__" or "<locals>" in cls.__qualname__:
         return
     for name, wrapped in (("fit", _fit), ("score", _score)):
         original = vars(cls).get(name)
-        if callable(original) and hasattr(original, "__name__"):  # not what is there on a condition only
+        if _is_method(original):
             patches.attribute(cls, name, wrapped(original, record))
+
+
+def _is_method(thing: Any) -> TypeGuard[Callable[..., Any]]:
+    """Whether it takes `self`: no static or class method, no class, and not what is there on a condition only."""
+    return (
+        isinstance(thing, (FunctionType, MethodDescriptorType)) or type(thing).__name__ == "cython_function_or_method"
+    )
 
 
 def _fit(original: Callable[..., Any], record: Record) -> Callable[..., Any]:
