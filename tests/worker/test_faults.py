@@ -73,7 +73,7 @@ def test_an_exception_is_that_trials_and_its_traceback_shows_the_users_frames_on
     error = failed.record["error"]
     assert (error["kind"], error["message"]) == ("ValueError", "no such luck")
     assert "in inner" in error["traceback"]
-    assert "lagom_magic" not in error["traceback"]
+    assert "lagom_magic/worker" not in error["traceback"]
     assert failed.quiet_output.decode() == error["traceback"]
     assert failed.output == b""
     assert good.state == "COMPLETE"
