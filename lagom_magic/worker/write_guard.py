@@ -194,7 +194,7 @@ class WriteGuard:
         if hasattr(path, "numpy"):  # a tensor of TensorFlow's; one in a graph has no value yet
             try:
                 path = path.numpy()
-            except Exception:
+            except Exception:  # whichever the library has for that; the documented gap
                 return
         if isinstance(path, (str, bytes, os.PathLike)):
             self._make_own(path, makes=writer.makes)

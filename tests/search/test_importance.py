@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from lagom_magic.errors import ConfigError
@@ -34,6 +36,21 @@ def test_the_hyperparameter_that_decides_has_the_largest_share_and_comes_first()
     assert next(iter(shares)) == "lr"
     assert shares["lr"] > 0.5
     assert sum(shares.values()) == pytest.approx(1)
+
+
+def test_ten_trials_are_enough_to_see_what_decides() -> None:
+    space = Searchspace(**{name: Float(0.0, 1.0) for name in "abc"})
+
+    def first_of(seed: int) -> str:
+        draw = random.Random(seed)
+        drawn = [{name: draw.random() for name in "abc"} for _ in range(10)]
+        trials = [
+            TrialView(i, state=TrialState.COMPLETE, hparams=hparams, metric=hparams["a"] + 0.15 * hparams["b"])
+            for i, hparams in enumerate(drawn)
+        ]
+        return next(iter(shares_of(trials, space)))
+
+    assert [first_of(seed) for seed in range(20)].count("a") >= 18
 
 
 def test_conditional_hyperparameters_have_their_share() -> None:
