@@ -239,9 +239,9 @@ class Launching:
     def _store(self, notices: Callable[[str], None]) -> RunStore:
         """A new run's, or that of the run that this one goes on in, with the options that it has now."""
         if self._continued is None:
-            return RunStore.create(
-                default_home(), self._experiment_name(), self._document(), self._call.source, notices
-            )
+            call = kept(self._call) if self._call.can_be_kept else None
+            home, name = default_home(), self._experiment_name()
+            return RunStore.create(home, name, self._document(), self._call.source, notices, call)
         changed: dict[str, Any] = {"config": self._config_document(), "isolate": self._isolates}
         if self._goes_on_as_kept:
             return RunStore.resume(self._continued.dir, changed, None, self._n_past, notices)
@@ -249,11 +249,11 @@ class Launching:
         return RunStore.resume(self._continued.dir, changed, self._call.source, self._n_past, notices)
 
     def _keep_in(self, store: RunStore) -> None:
-        """Write what the run calls, where its folder has not got it, and of a new run where it comes from."""
-        if self._call.can_be_kept and not self._goes_on_as_kept:
-            store.keep_call(kept(self._call))
+        """Write what a run goes on with, where its folder has not got it, and of a new run where it comes from."""
         if self._continued is None:
             store.keep_provenance(self._notebook_dir, self._surroundings)
+        elif self._call.can_be_kept and not self._goes_on_as_kept:
+            store.keep_call(kept(self._call))
 
     @property
     def _goes_on_as_kept(self) -> bool:

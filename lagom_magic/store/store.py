@@ -56,8 +56,11 @@ class RunStore:
         document: Mapping[str, Any],
         source: str,
         on_error: Callable[[str], None],
+        call: StoredCall | None = None,
     ) -> RunStore:
         """Make the folder of a new run.
+
+        run.json makes it one and comes last: whoever is killed before that leaves no run that cannot be resumed.
 
         Args:
             home: the folder of all experiments.
@@ -66,6 +69,7 @@ class RunStore:
             source: content of source.py.
             on_error: called from any thread with one line when files cannot be written, once for each kind of
                 trouble.
+            call: what it calls, where that can be kept.
 
         Raises:
             ConfigError: for an impossible name.
@@ -73,12 +77,18 @@ class RunStore:
         """
         now = datetime.now().astimezone()
         layout = create_run_dir(home, experiment, now)
-        try:
-            write_run_json(layout, experiment, document, now)
-            write_source(layout, source)
-            return cls(layout, document.get("searchspace") or {}, on_error)
-        except OSError as error:
-            raise StoreError(f"Cannot begin the run folder {layout.root}: {error}.") from error
+        with ExitStack() as undo:
+            try:
+                write_source(layout, source)
+                store = cls(layout, document.get("searchspace") or {}, on_error)
+                undo.callback(store._close, Close(None))
+                if call is not None:
+                    store.keep_call(call)
+                write_run_json(layout, experiment, document, now)
+            except OSError as error:
+                raise StoreError(f"Cannot begin the run folder {layout.root}: {error}.") from error
+            undo.pop_all()
+        return store
 
     @classmethod
     def resume(

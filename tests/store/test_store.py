@@ -23,8 +23,10 @@ from lagom_magic.events.facts import (
     TrialState,
     WorkerLost,
 )
+from lagom_magic.store.call import StoredCall, read_call
 from lagom_magic.store.console import WorkerConsole
 from lagom_magic.store.journal import JournalReader, is_being_written
+from lagom_magic.store.layout import RunLayout
 from lagom_magic.store.store import RunStore
 
 
@@ -269,6 +271,23 @@ def test_a_run_that_is_interrupted_while_it_is_created_leaves_nothing_open(tmp_p
             store.close()
             break
     assert nth > 10
+
+
+def test_a_run_that_is_cut_off_while_it_is_created_is_one_only_with_what_it_calls(tmp_path: Path) -> None:
+    call = StoredCall(b"payload", b"zip", {}, None, takes_budget=False, preload_modules=[])
+    for nth in count(1):
+        home = tmp_path / str(nth)
+        try:
+            with interrupted_at(nth, "store/store.py"):
+                store = RunStore.create(home, "digits", {"kind": "hpo"}, "", pytest.fail, call)
+        except KeyboardInterrupt:
+            for run_json in home.glob("*/*/run.json"):
+                assert read_call(RunLayout(run_json.parent)) == call
+                assert (run_json.parent / "events.jsonl").exists()
+        else:
+            store.close()
+            break
+    assert read_call(store.layout) == call
 
 
 def test_a_run_for_which_there_is_no_thread_is_free_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@ import { runJson, trialJson, updateJson } from './pages';
 import { ENGLISH, translatorOf } from '../i18n';
 import { parseIncoming } from '../model/messages';
 import type { IUpdate } from '../model/messages';
-import { errorWords, remainingS, requeueWords, stateCountWords } from '../view/words';
+import { bestWords, errorWords, remainingS, requeueWords, stateCountWords } from '../view/words';
 
 function update(run: Record<string, unknown>, trials: unknown[]): IUpdate {
   const message = parseIncoming(updateJson(1, 0, 9, { run: runJson(run), trials }));
@@ -29,6 +29,13 @@ test('while all fail nothing is said of what is left', () => {
     done(2, 'STOPPED', 9)
   ]);
   expect(remainingS(run, trials, 0)).toBeNull();
+});
+
+test('a run without a best trial says why it has none', () => {
+  const why = (state: string, counts: object) => bestWords(ENGLISH, update({ state, counts }, []).run, null);
+  expect(why('RUNNING', { COMPLETE: 1 })).toBe('none yet');
+  expect(why('COMPLETE', { COMPLETE: 1 })).toBe('no number');
+  expect(why('FAILED', { FAILED: 1 })).toBe('no complete trial');
 });
 
 test('a count in words follows the number', () => {

@@ -163,7 +163,10 @@ export function countedStates(run: IRun): TrialState[] {
 
 /** 'trial 14 · lr 0.0031 · width 192' */
 export function bestWords(t: ITranslator, run: IRun, best: ITrial | null): string {
-  if (best === null) return isFinalRun(run.state) ? t.__('no complete trial') : t.__('none yet');
+  if (best === null) {
+    if (!isFinalRun(run.state)) return t.__('none yet');
+    return run.counts.COMPLETE > 0 ? t.__('no number') : t.__('no complete trial');
+  }
   const names = namesOf(run, best);
   const chosen = names
     .slice(0, 4)
