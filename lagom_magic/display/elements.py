@@ -9,7 +9,6 @@ from lagom_magic.display.wording import NOTHING, one_line
 
 #: Characters of a name and of a value beside it.
 NAME_LIMIT, VALUE_LIMIT = 80, 400
-_UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 def section(title: str, content: str) -> str:
@@ -72,11 +71,3 @@ def pre(text: str) -> str:
 def folded(title: str, content: str) -> str:
     """What a person sees after a click on its title."""
     return f"<details><summary>{escape(title)}</summary>{content}</details>" if content else ""
-
-
-def size(n_bytes: int) -> str:
-    """'944 bytes', '48.1 kB', '1.2 GB'."""
-    value, unit = float(n_bytes), 0
-    while value >= 999.5 and unit < len(_UNITS) - 1:
-        value, unit = value / 1000, unit + 1
-    return f"{n_bytes:,} {'byte' if n_bytes == 1 else 'bytes'}" if not unit else f"{value:.3g} {_UNITS[unit]}"

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
-from lagom_magic.display.elements import facts, folded, part, size, table
+from lagom_magic.display.elements import facts, folded, part, table
 from lagom_magic.display.stored import StoredRun
 from lagom_magic.display.trial_files import trial_words
-from lagom_magic.display.wording import count, metric, one_line
+from lagom_magic.display.wording import count, metric, one_line, size
 from lagom_magic.events.fold import TrialView
 from lagom_magic.store.lineage import Use
 
@@ -80,7 +80,7 @@ def _machine(run: StoredRun) -> str:
     parts = [
         _text(hardware, "cpu"),
         count(cores, "core") if isinstance(cores, int) else "",
-        f"{size(memory)} of memory" if isinstance(memory, int) else "",
+        f"{size(memory)} of memory" if size(memory) else "",
         count(len(gpus), "GPU") if isinstance(gpus, list) and gpus else "",
         f"Spark {_text(spark, 'version')} at {_text(spark, 'master')}" if _text(spark, "version") else "",
         f"Python {run.packages['Python']}" if "Python" in run.packages else "",
@@ -103,7 +103,7 @@ def _data(run: StoredRun) -> str:
             hows.append(_how(use))
             entry.update({key: value for key, value in use.entry.items() if value not in (None, "")})
     rows = [
-        (one_line(path, _PATH_LIMIT), ", ".join(dict.fromkeys(hows)), _size(entry), _hash(entry))
+        (one_line(path, _PATH_LIMIT), ", ".join(dict.fromkeys(hows)), size(entry.get("size_bytes")), _hash(entry))
         for path, (hows, entry) in list(found.items())[:DATA_LIMIT]
     ]
     n_more = len(found) - len(rows) + run.trace.n_more + _n_unlisted(run.trace.provenance)
@@ -112,11 +112,6 @@ def _data(run: StoredRun) -> str:
 
 def _how(use: Use) -> str:
     return "read" if use.how == "read" else f"given as {one_line(use.argument, 40)}"
-
-
-def _size(entry: Mapping[str, Any]) -> str:
-    n_bytes = entry.get("size_bytes")
-    return size(n_bytes) if isinstance(n_bytes, int) and n_bytes >= 0 else ""
 
 
 def _hash(entry: Mapping[str, Any]) -> str:

@@ -10,9 +10,9 @@ from itertools import groupby
 from pathlib import Path
 from urllib.parse import quote
 
-from lagom_magic.display.elements import fact_rows, folded, more, size
+from lagom_magic.display.elements import fact_rows, folded, more
 from lagom_magic.display.stored import StoredRun
-from lagom_magic.display.wording import count, one_line
+from lagom_magic.display.wording import count, one_line, size
 from lagom_magic.errors import StoreError
 from lagom_magic.events.fold import TrialView
 from lagom_magic.store.layout import RunLayout

@@ -21,6 +21,7 @@ _SPACES = re.compile(r"[ \t\r\n\v\f]+")
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
 NOTHING = "–"
+_UNITS = ("kB", "MB", "GB", "TB", "PB", "EB")
 
 
 def one_line(text: str, limit: int) -> str:
@@ -83,6 +84,16 @@ def duration(seconds: float | None) -> str:
 def percent(fraction: float) -> str:
     """A share of one: '41 %'."""
     return f"{100 * fraction:.0f} %"
+
+
+def size(n_bytes: Any) -> str:
+    """How much a file holds: '1 byte', '944 bytes', '48.1 kB', '1.2 GB'; '' for what cannot be a number of bytes."""
+    if type(n_bytes) is not int or not 0 <= n_bytes < 1 << 63:
+        return ""
+    value, power = float(n_bytes), 0
+    while value >= 999.5:
+        value, power = value / 1000, power + 1
+    return f"{value:.3g} {_UNITS[power - 1]}" if power else count(n_bytes, "byte")
 
 
 def count(n: int, noun: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 
 from lagom_magic.display.alignment import aligned
-from lagom_magic.display.wording import NOTHING, count, duration, hparam, metric, one_line
+from lagom_magic.display.wording import NOTHING, count, duration, hparam, metric, one_line, size
 from lagom_magic.errors import ConfigError, LagomError, StoreError, nearest
 from lagom_magic.events.facts import RunState
 from lagom_magic.magics.backend import Backend
@@ -118,7 +118,7 @@ class Finding:
             write_whole(path, data)
         except OSError as error:
             raise StoreError(f"The report {path} cannot be written: {error.strerror}.") from error
-        return f"wrote {path} ({_size(len(data))}): run {run_dir.parent.name}/{run_dir.name}"
+        return f"wrote {path} ({size(len(data))}): run {run_dir.parent.name}/{run_dir.name}"
 
     def delete(self, runs: Sequence[str] = ()) -> str:
         """Deletes the folders of runs, one after the other; none when one is found not to be over beforehand.
@@ -141,7 +141,7 @@ class Finding:
                 left = [f"not tried: {', '.join(other.name for other in folders[number:])}"] if folders[number:] else []
                 raise StoreError("\n".join([str(error), *(f"before that: {text}" for text in done), *left])) from error
             stays = _staying(exported.get(folder.name, ()))
-            done.append(f"deleted run {folder.parent.name}/{folder.name} ({_size(n_bytes)}){stays}")
+            done.append(f"deleted run {folder.parent.name}/{folder.name} ({size(n_bytes)}){stays}")
         return "\n".join(done)
 
     def _deletable(self, text: str) -> Path:
@@ -302,11 +302,3 @@ def _staying(models: Sequence[ModelVersion]) -> str:
     return (
         f"; {count(len(models), 'model')} that it exported {'stays' if len(models) == 1 else 'stay'}" if models else ""
     )
-
-
-def _size(n_bytes: int) -> str:
-    """'312 bytes', '4.2 MB'."""
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if n_bytes >= size:
-            return f"{n_bytes / size:.1f} {unit}"
-    return count(n_bytes, "byte")

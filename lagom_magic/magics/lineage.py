@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
-from lagom_magic.display.wording import count, hparam, metric, one_line
+from lagom_magic.display.wording import count, hparam, metric, one_line, size
 from lagom_magic.errors import StoreError
 from lagom_magic.magics.namespace import look_up, named_run
 from lagom_magic.run import Run
@@ -34,7 +34,6 @@ _MAX_PATH = 160
 _MAX_CHANGED = 3
 _CHANGES = {"same": "unchanged", "changed": "changed since", "gone": "not there any more", "unknown": ""}
 _VERBS = {"read": "read", "written": "wrote"}
-_UNITS = ("", "kB", "MB", "GB", "TB")
 _NOT_SEEN = "no run is known to have used it; docs/provenance.md says what is not seen"
 
 
@@ -288,17 +287,9 @@ def _facts(entry: Mapping[str, Any]) -> list[str]:
 
 
 def _size(entry: Mapping[str, Any]) -> str:
-    size, n_files = entry.get("size_bytes"), entry.get("n_files")
-    if isinstance(n_files, int):
-        return f" · {count(n_files, 'file')}"
-    if not isinstance(size, (int, float)):
-        return ""
-    if size < 1000:
-        return f" · {count(int(size), 'byte')}"
-    power = 0
-    while size >= 999.5 and power < len(_UNITS) - 1:
-        size, power = size / 1000, power + 1
-    return f" · {size:.3g} {_UNITS[power]}"
+    n_files = entry.get("n_files")
+    told = count(n_files, "file") if isinstance(n_files, int) else size(entry.get("size_bytes"))
+    return f" · {told}" if told else ""
 
 
 def _trials(attempts: Iterable[Attempt]) -> str:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lagom_magic.display.wording import count, duration, hparam, metric, number, one_line, percent
+from lagom_magic.display.wording import count, duration, hparam, metric, number, one_line, percent, size
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,30 @@ def test_hyperparameters_are_written_as_a_person_would(value: object, written: s
 )
 def test_durations_have_two_units(seconds: float | None, written: str) -> None:
     assert duration(seconds) == written
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "written"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (999, "999 bytes"),
+        (1_000, "1 kB"),
+        (48_149, "48.1 kB"),
+        (999_499, "999 kB"),
+        (999_500, "1 MB"),
+        (1_234_000_000, "1.23 GB"),
+        ((1 << 63) - 1, "9.22 EB"),
+        (1 << 63, ""),
+        (10**400, ""),
+        (-1, ""),
+        (3.0, ""),
+        (True, ""),
+        ("3", ""),
+    ],
+)
+def test_sizes_have_three_digits_and_what_is_no_size_has_none(n_bytes: object, written: str) -> None:
+    assert size(n_bytes) == written
 
 
 def test_counts_agree_with_their_nouns() -> None:

@@ -192,7 +192,7 @@ def test_three_runs_are_compared_and_what_is_missing_is_told(
 def test_a_run_is_deleted_by_its_id_and_its_size_told(notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
     gone, stays = store_run("digits"), store_run("iris")
     (gone.dir / "trials" / "big").write_bytes(b"x" * 3_000_000)
-    assert said(notebook, capsys, f"%lagom delete {gone.id}") == f"deleted run digits/{gone.id} (3.0 MB)"
+    assert said(notebook, capsys, f"%lagom delete {gone.id}") == f"deleted run digits/{gone.id} (3 MB)"
     assert (os.listdir(gone.dir.parent), stays.dir.is_dir()) == ([], True)
     assert [row[1] for row in rows(said(notebook, capsys, "%lagom runs"))[1:]] == ["iris"]
 
