@@ -63,12 +63,17 @@ def pictures(run: StoredRun, trial: TrialView) -> str:
         kind = _PICTURES.get(path.suffix.lower())
         if kind is None or len(figures) == PICTURE_LIMIT or path.stat().st_size > PICTURE_BYTES:
             continue
-        data = base64.b64encode(path.read_bytes()).decode()
-        figures.append(
-            f'<figure><img src="data:{kind};base64,{data}" alt="{escape(name)}">'
-            f"<figcaption>{escape(_shown(name))}</figcaption></figure>"
-        )
+        try:
+            data = base64.b64encode(path.read_bytes()).decode()
+        except OSError as error:
+            figures.append(_figure("", f"{_shown(name)} cannot be read: {error.strerror}"))
+        else:
+            figures.append(_figure(f'<img src="data:{kind};base64,{data}" alt="{escape(name)}">', _shown(name)))
     return f'<div class="pictures">{"".join(figures)}</div>' if figures else ""
+
+
+def _figure(picture: str, caption: str) -> str:
+    return f"<figure>{picture}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def _n_unfolded(trials: list[str]) -> int:

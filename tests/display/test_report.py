@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 import re
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -31,6 +35,7 @@ from lagom_magic.events.facts import (
 from lagom_magic.store.tags import change_notes
 
 HASH = "52b36f54b180400e566240e91515e74ff166b91c9ec5baf1290aaaa43896fcdb"
+NOBODY = 65534
 HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e'\""
 
 
@@ -194,6 +199,41 @@ def with_files(home: Path, numbers: dict[int, int]) -> str:
 def test_files_stand_by_their_trial_the_best_one_first(tmp_path: Path) -> None:
     found = words(with_files(tmp_path, {0: 1, 1: 2}))
     assert found == "trial 1, attempt 2 f0.csv 3 bytes · f1.csv 3 bytes trial 0 f0.csv 3 bytes"
+
+
+@pytest.fixture
+def readable_home() -> Iterator[Path]:
+    """A folder that any user may enter."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@contextmanager
+def without_privileges() -> Iterator[None]:
+    """As a user whom modes of files bind, which root is not."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+def test_a_picture_that_cannot_be_read_is_told_and_the_others_are_there(readable_home: Path) -> None:
+    names = ("hidden.png", "seen.png")
+    stored = [FileStored(0, 1, f"artifacts/{name}", 3, "") for name in names]
+    run = run_on_disk(readable_home, facts=[*begun(), *trial(0, 0.5, *stored), RunEnded(RunState.COMPLETE)])
+    folder = run / "trials" / "0000" / "artifacts"
+    folder.mkdir(parents=True)
+    for name in names:
+        (folder / name).write_bytes(b"PNG")
+    (folder / "hidden.png").chmod(0)
+    with without_privileges():
+        html = render_report(read_stored(run), 0.0, readable_home)
+    assert words(html).count("hidden.png cannot be read: Permission denied") == 1
+    assert f'<img src="data:image/png;base64,{base64.b64encode(b"PNG").decode()}" alt="artifacts/seen.png">' in html
 
 
 @pytest.mark.parametrize(("numbers", "n_shown"), [({0: 4, 1: 5, 2: 5}, 9), ({0: 2, 1: 15}, 10), ({0: 5, 1: 5}, 10)])
