@@ -140,10 +140,17 @@ class HomeMirror:
 
 def mark_changed(run_dir: Path) -> None:
     """Say that the folder of a run was changed, so that it is sent again; does nothing in a home without a URL."""
-    if home_url() is not None and run_dir.parent.parent == default_home():
+    if _url_of(run_dir) is not None:
         unsent = marker(run_dir, "unsent")
         unsent.parent.mkdir(parents=True, exist_ok=True)
         unsent.touch()
+
+
+def _url_of(run_dir: Path) -> str | None:
+    """The home's URL when a run lies in its working copy, whichever links lead there; None for other runs."""
+    url = home_url()
+    is_in_copy = url is not None and run_dir.parent.parent.resolve() == default_home().resolve()
+    return url if is_in_copy else None
 
 
 def unmark_changed(run_dir: Path) -> None:
@@ -200,8 +207,8 @@ def forget(run_dir: Path) -> None:
     Raises:
         StoreError: when the place does not do it; then the run would come back with the next `%lagom runs`.
     """
-    url = home_url()
-    if url is not None and run_dir.parent.parent == default_home():
+    url = _url_of(run_dir)
+    if url is not None:
         open_remote(url).remove(f"{run_dir.parent.name}/{run_dir.name}")
         _forget_copy(run_dir)
 
@@ -275,8 +282,8 @@ def fetch(run_dir: Path) -> None:
         ConfigError: when LAGOM_HOME's URL cannot work.
         RemoteError: when the place cannot be read, and files may be missing here.
     """
-    url = home_url()
-    if url is None or run_dir.parent.parent != default_home():
+    url = _url_of(run_dir)
+    if url is None:
         return
     copy = RunCopy(RunLayout(run_dir), open_remote(url))
     if not marker(run_dir, "partial").exists():

@@ -175,13 +175,13 @@ class RunCopy:
 
     def _is_replaced(self, path: str) -> bool:
         """Whether a file that is missing here is one that a run which goes on removes: what takes its place is here."""
-        folder, _, name = path.rpartition("/")
+        folder = path.rpartition("/")[0]
         if path == _RESULT:
             return self._is_driver() or self._is_begun_again()
-        if folder == TENSORBOARD and name.endswith(OWN_SUFFIX):  # the columns of the HParams tab
-            return any(other.endswith(OWN_SUFFIX) for other in self._names_in(folder))
+        if _is_columns(path):  # one that was never here another machine has written since
+            return path in self._alike.files and any(map(_is_columns, self._paths_in(folder)))
         if folder.startswith("trials/") and folder.endswith("/checkpoint"):
-            return sum(other > name for other in self._names_in(folder)) >= _CHECKPOINTS_KEPT
+            return sum(other > path for other in self._paths_in(folder)) >= _CHECKPOINTS_KEPT
         return False
 
     def _is_begun_again(self) -> bool:
@@ -189,9 +189,9 @@ class RunCopy:
         facts = (line.fact for line in reversed(JournalReader(self._root).read_new()))
         return isinstance(next((fact for fact in facts if isinstance(fact, (RunStarted, RunEnded))), None), RunStarted)
 
-    def _names_in(self, folder: str) -> list[str]:
+    def _paths_in(self, folder: str) -> list[str]:
         """Files in a folder here that are whole."""
-        return [path.rpartition("/")[2] for path, _ in files_of(self._root, [folder], is_recursive=False)]
+        return [path for path, _ in files_of(self._root, [folder], is_recursive=False)]
 
     def _is_driver(self) -> bool:
         """Whether this object follows a run that goes on here."""
@@ -352,7 +352,8 @@ class RunCopy:
             is_other = self._has(path) and (self._root / path).stat().st_size != theirs.size_bytes
             if is_other or path in _SMALL or (is_small(path) and not self._has(path)):
                 self._get(path)
-        for path in [path for path in self._alike.files if is_small(path) and path not in there]:
+        gone = [path for path in self._alike.files if path not in there and (is_small(path) or _is_columns(path))]
+        for path in gone:
             if stamp_of(self._root / path) == self._alike.files.pop(path):
                 (self._root / path).unlink()
         if JOURNAL in there:
@@ -390,6 +391,12 @@ def is_small(path: str) -> bool:
     return (
         path in _SMALL or is_further_source or (len(parts) == 3 and parts[0] == "trials" and parts[2] == "trial.json")
     )
+
+
+def _is_columns(path: str) -> bool:
+    """Whether a file is that of the HParams tab's columns, of which a run that goes on writes another one."""
+    folder, _, name = path.rpartition("/")
+    return folder == TENSORBOARD and name.endswith(OWN_SUFFIX)
 
 
 def is_pickled(path: str) -> bool:

@@ -29,6 +29,7 @@ from lagom_magic.events.facts import RunEnded, RunState
 from lagom_magic.experiment import launch
 from lagom_magic.store import mirror, registry
 from lagom_magic.store.alike import Alike, marker, stamp_of
+from lagom_magic.store.deleting import delete_run
 from lagom_magic.store.index import run_dirs
 from lagom_magic.store.journal import JournalReader
 from lagom_magic.store.layout import RunLayout, default_home
@@ -293,6 +294,16 @@ def test_a_deleted_run_does_not_come_back(start: Start, url: str, machine: Machi
     assert run_dirs(default_home()) == []
 
 
+def test_a_run_is_deleted_there_though_a_link_leads_to_it_here(url: str, tmp_path: Path) -> None:
+    made = sent_run()
+    (tmp_path / "link").symlink_to(default_home())
+    run_dir = tmp_path / "link" / made.parent.name / made.name
+    delete_run(run_dir, lambda folder: None)
+    assert below(url, made) == {}
+    assert refresh_home() == ""
+    assert run_dirs(default_home()) == []
+
+
 def test_a_stopped_run_is_back_at_once_and_sent_all_the_same(start: Start, url: str) -> None:
     with open_home() as home:
         port = home.port
@@ -413,6 +424,30 @@ def test_two_machines_go_on_with_a_run_in_turn(start: Start, url: str, machine: 
         assert {path for path in there.keys() - ours.keys() if not path.startswith("trials/")} == set()
     fetch(made.dir)
     assert without_locks(made.dir) == there
+
+
+def test_one_file_has_the_columns_however_often_two_machines_go_on_with_a_run_in_turn(
+    url: str, machine: Machine
+) -> None:
+    def write_columns(run_dir: Path) -> None:
+        columns = run_dir / "tensorboard"
+        for earlier in columns.glob("*.lagom"):
+            earlier.unlink()
+        (columns / f"events.out.tfevents.{len(trials(run_dir))}.vm.1.0.lagom").write_text("columns")
+
+    made = sent_run()
+    for number, name in enumerate("abab", 3):
+        machine(name)
+        refresh_home()
+        fetch(here(made))  # as going on with it does
+        go_on(here(made), number)
+        write_columns(here(made))
+        assert refresh_home() == ""
+    machine("a")
+    fetch(made)
+    for files in (below(url, made), files_of(made)):
+        columns = [name for name in files if name.startswith("tensorboard/events")]
+        assert columns == ["tensorboard/events.out.tfevents.7.vm.1.0.lagom"]
 
 
 def test_a_run_that_two_machines_went_on_with_is_told_and_neither_is_overwritten(url: str, machine: Machine) -> None:
