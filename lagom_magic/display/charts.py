@@ -100,8 +100,15 @@ def curves(view: RunView, trials: Sequence[TrialView]) -> str:
     ]
     name = summary.metric_name(view)
     label = f"{name} over steps of {len(drawn)} trials, between {metric(y_range[0])} and {metric(y_range[1])}"
-    axis = [(x, number(round(x))) for x in ticks(frame.x_low, frame.x_high, 3) if x == int(x)]
-    return _figure(f"{name} by step", label, [*_axes(frame, axis), *paths])
+    return _figure(f"{name} by step", label, [*_axes(frame, _step_axis(frame)), *paths])
+
+
+def curve(name: str, points: Sequence[tuple[int, float]]) -> str:
+    """One metric of one trial over steps; its values are finite, and there are some."""
+    steps, values = zip(*points, strict=True)
+    frame = _plot_frame((min(steps), max(steps)), (min(values), max(values)))
+    label = f"{name} over steps, from {metric(values[0])} to {metric(values[-1])}"
+    return _figure(name, label, [*_axes(frame, _step_axis(frame)), _path(frame.path(points), "lg-running lg-top")])
 
 
 def best_so_far(view: RunView, now: float) -> str:
@@ -171,6 +178,10 @@ def _axes(frame: Frame, x_labels: list[tuple[float, str]]) -> list[str]:
         anchor = "end" if float(x) > frame.right - 8 else "start" if float(x) < frame.left + 8 else "middle"
         parts.append(f'<text x="{x}" y="{frame.bottom + 16:g}" text-anchor="{anchor}">{escape(text)}</text>')
     return parts
+
+
+def _step_axis(frame: Frame) -> list[tuple[float, str]]:
+    return [(x, number(round(x))) for x in ticks(frame.x_low, frame.x_high, 3) if x == int(x)]
 
 
 def _stairs(frame: Frame, steps: list[Point]) -> str:

@@ -14,8 +14,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from lagom_magic.display import summary
-from lagom_magic.display.elements import facts, folded, items, part, pre, section
+from lagom_magic.display import charts, summary
+from lagom_magic.display.curves import read_curves
+from lagom_magic.display.elements import facts, folded, items, more, part, pre, section
 from lagom_magic.display.html import ICONS, render_whole_html
 from lagom_magic.display.origin import origin
 from lagom_magic.display.params import split_params
@@ -28,10 +29,12 @@ from lagom_magic.display.wording import count, duration, hparam, metric, one_lin
 from lagom_magic.events.facts import RunState, TrialState
 from lagom_magic.events.fold import TrialView
 from lagom_magic.store.console_file import ConsoleReader
-from lagom_magic.store.layout import read_file
+from lagom_magic.store.layout import RunLayout, read_file
 
 #: Different warnings of trials.
 WARNING_LIMIT = 20
+#: Metrics of the best trial that are drawn.
+CURVE_LIMIT = 24
 _VALUE_LIMIT, _TEXT_LIMIT = 400, 2_000
 _CONSOLE_BYTES = 1 << 20
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -55,6 +58,7 @@ def render_report(run: StoredRun, now: float, beside: Path) -> str:
         _head(run, now),
         render_whole_html(run.view, now, str(run.dir)),
         _result(run),
+        _curves(run),
         section(
             "Pictures" if main is None else f"Pictures of {trial_words(main)}", pictures(run, main) if main else ""
         ),
@@ -154,6 +158,26 @@ def _result(run: StoredRun) -> str:
     return section(title, f'<div class="columns">{content}</div>' if content else "")
 
 
+def _curves(run: StoredRun) -> str:
+    """What the best trial, or the only one, reported beside the metric that counts, which the card shows."""
+    trial = run.main_trial
+    if trial is None:
+        return ""
+    try:
+        told = read_curves(RunLayout(run.dir).journal, trial.id, trial.attempt)
+    except OSError as error:
+        return section("Curves", f"<p>the journal cannot be read: {escape(str(error.strerror))}</p>")
+    in_card = (run.view.metric_name, "metric") if trial.series.points else ()
+    drawn = list[str]()
+    for name, points in told.items():
+        finite = [(step, value) for step, value in points if not isinstance(value, str)]
+        if len(finite) > 1 and name not in in_card:
+            drawn.append(charts.curve(one_line(name, 60), finite))
+    figures = "".join(drawn[:CURVE_LIMIT])
+    content = f'<div class="lagom-run"><div class="lg-side">{figures}</div></div>' if figures else ""
+    return section(f"Curves of {trial_words(trial)}", content and content + more(len(drawn) - CURVE_LIMIT))
+
+
 def _params(trial: TrialView | None) -> str:
     """What libraries were told in the best trial, or the only one."""
     if trial is None:
@@ -181,8 +205,8 @@ def _warnings(run: StoredRun) -> str:
 
 def _trials(labels: list[str]) -> str:
     labels = list(dict.fromkeys(labels))
-    more = f" and {len(labels) - 5} more" if len(labels) > 5 else ""
-    return f"{'trial' if len(labels) == 1 else 'trials'} {', '.join(labels[:5])}{more}"
+    others = f" and {len(labels) - 5} more" if len(labels) > 5 else ""
+    return f"{'trial' if len(labels) == 1 else 'trials'} {', '.join(labels[:5])}{others}"
 
 
 def _configuration(document: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from html import unescape
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -279,6 +280,25 @@ def test_a_result_without_a_number_is_shown_as_what_it_is(tmp_path: Path) -> Non
     html = report(tmp_path, trial(0, None, values={"answer": "'forty-two'"}))
     assert "best: no number" in words(html)
     assert "answer 'forty-two'" in words(section(html, "Result"))
+
+
+def test_what_the_best_trial_reported_beside_the_metric_that_counts_is_drawn(tmp_path: Path) -> None:
+    def logged(trial_id: int, step: int, **metrics: float) -> MetricReported:
+        return MetricReported(trial_id, 1, 1, step, metrics, is_automatic=True)
+
+    reports = [logged(0, step, loss=1 / (step + 1), lr=0.1, **{HOSTILE: step}) for step in range(3)]
+    reports += [logged(0, 3, loss=nan, once=1.0), MetricReported(0, 1, 1, 1, {"accuracy": 0.25})]
+    other = [logged(1, step, f1=step) for step in range(3)]
+    html = report(tmp_path, [*trial(0, 0.5, *reports), *trial(1, 0.25, *other)])
+    drawn = section(html, "Curves of trial 0")
+    captions = [words(caption) for caption in re.findall(r"<figcaption>(.*?)</figcaption>", drawn)]
+    assert (captions[:2], len(captions)) == (["loss", "lr"], 3)
+    assert 'aria-label="loss over steps, from 1.000 to 0.3333"' in drawn
+    assert "<script" not in drawn
+
+
+def test_a_best_trial_without_reports_has_no_section_of_curves(tmp_path: Path) -> None:
+    assert "<h2>Curves" not in report(tmp_path, trial(0, 0.5))
 
 
 def test_options_and_space_are_told_and_the_rest_of_run_json_is_folded(tmp_path: Path) -> None:
