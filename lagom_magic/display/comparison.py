@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from lagom_magic.display import summary
 from lagom_magic.display.alignment import aligned
 from lagom_magic.display.params import repeats_first
 from lagom_magic.display.stored import StoredRun
+from lagom_magic.display.typed_options import typed_options
 from lagom_magic.display.wording import NOTHING, duration, hparam, metric, one_line
 
 #: Lines of the difference between two sources, and packages and logged parameters that are named.
@@ -21,8 +21,8 @@ ALIGNED_LIMIT = 2_000
 CELL_LIMIT, NAME_LIMIT = 32, 40
 #: Lines that are the same, shown around those that differ.
 _CONTEXT = 2
-#: What `run.json["config"]` holds that has a row of its own, or that says nothing of what was done.
-_NOT_SHOWN = frozenset({"name", "description", "tags", "searchspace", "hparams", "hb_interval", "seed"})
+#: Options that have a row of their own.
+_NOT_SHOWN = frozenset({"verb", "--sampler", "--pruner", "--seed", "--no-seed", "--set"})
 
 Row = tuple[str, list[str]]
 
@@ -67,9 +67,8 @@ def _rows(runs: Sequence[StoredRun]) -> Iterable[Row]:
         yield row(f"metric {one_line(name, NAME_LIMIT)}", lambda run, name=name: _metric(run, name))  # type: ignore[misc]
     for name in _names(run.view.hparam_names for run in runs):
         yield row(one_line(name, NAME_LIMIT), lambda run, name=name: _hparam(run, name))  # type: ignore[misc]
-    for name in _names(_config(run) for run in runs):
-        if name not in _NOT_SHOWN:
-            yield row(f"config {one_line(name, NAME_LIMIT)}", lambda run, name=name: _setting(run, name))  # type: ignore[misc]
+    for name in _names(_options(run) for run in runs):
+        yield row(one_line(name, NAME_LIMIT), lambda run, name=name: _options(run).get(name, NOTHING))  # type: ignore[misc]
 
 
 def _names(of_runs: Iterable[Iterable[str]]) -> list[str]:
@@ -95,11 +94,9 @@ def _hparam(run: StoredRun, name: str) -> str:
     return NOTHING if best is None or name not in best.hparams else hparam(best.hparams[name], CELL_LIMIT)
 
 
-def _setting(run: StoredRun, name: str) -> str:
-    value = _config(run).get(name)
-    if value in (None, [], {}, ""):
-        return NOTHING
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def _options(run: StoredRun) -> dict[str, str]:
+    """What the run was asked for beside defaults, as a person types it."""
+    return {name: value for name, value in typed_options(run.document) if name not in _NOT_SHOWN}
 
 
 def _table(rows: Sequence[Row], indent: str = "") -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,22 @@ def run_with(home: Path, *params: dict[str, Any], has_metric: bool = True) -> St
         facts.append(TrialStarted(trial_id, 1, 1, hparams(trial_id)))
         facts.append(TrialEnded(trial_id, 1, 1, TrialState.COMPLETE, metrics, value, params=logged))
     return read_stored(run_on_disk(home, facts=[*facts, RunEnded(RunState.COMPLETE)]))
+
+
+def test_options_are_told_as_they_are_typed_and_defaults_are_not(tmp_path: Path) -> None:
+    runs = []
+    for config in (
+        {"num_trials": 20, "optimizer": "tpe", "es_policy": "median", "workers": 4, "timeout": None},
+        {"num_trials": 40, "optimizer": "tpe", "es_policy": "median", "workers": 4, "timeout": 90.0},
+    ):
+        run = run_with(tmp_path, {})
+        (run.dir / "run.json").write_text(json.dumps({"kind": "hpo", "config": config}))
+        runs.append(read_stored(run.dir))
+    different, _, same = render_comparison(runs).partition("the same in all:\n")
+    rows = {line.split()[0]: line.split()[1:] for line in different.splitlines() if line.startswith("--")}
+    assert rows == {"--trials": ["20", "40"], "--timeout": ["–", "1m", "30s"]}
+    assert "  --workers  " in same
+    assert "num_trials" not in different + same
 
 
 def test_the_best_trials_logged_parameters_are_compared(tmp_path: Path) -> None:
