@@ -92,6 +92,8 @@ class OneWorker:
     output: dict[tuple[int | None, int], bytearray] = field(default_factory=dict)
     quiet_output: dict[tuple[int | None, int], bytearray] = field(default_factory=dict)
     files: dict[tuple[int, int, str], bytes] = field(default_factory=dict)
+    #: Of `files`, those of which the last byte has come.
+    whole: set[tuple[int, int, str]] = field(default_factory=set)
     closed: str | None = None
     failure: BaseException | None = None
     on_output: Callable[[bytes], None] | None = None
@@ -117,6 +119,7 @@ class OneWorker:
             if header["is_last"]:
                 assert len(self.files[key]) == header["size_bytes"]
                 assert hashlib.sha256(self.files[key]).hexdigest() == header["sha256"]
+                self.whole.add(key)
             connection.send({"type": "chunk_stored"})
         self._changed.set()
 

@@ -218,6 +218,7 @@ def test_events_that_the_trial_has_removed_are_no_loss_and_nothing_stays_on_the_
             assert (await worker.ended(0)).record["files"] == []
             second = await worker.run(1, port=0)
             assert second.state == "FAILED"
+            await worker.until(lambda: (1, 1, "tensorboard/tfevents") in worker.whole)  # then the first is gone
             assert not os.path.exists(caller.facts["folder"])
         assert worker.files[0, 1, "tensorboard/tfevents"] == b"abc"
 
