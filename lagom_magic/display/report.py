@@ -174,7 +174,7 @@ def _curves(run: StoredRun) -> str:
         if len(finite) > 1 and name not in in_card:
             drawn.append(charts.curve(one_line(name, 60), finite))
     figures = "".join(drawn[:CURVE_LIMIT])
-    content = f'<div class="lagom-run"><div class="lg-side">{figures}</div></div>' if figures else ""
+    content = f'<div class="lagom-run"><div class="lg-side curves">{figures}</div></div>' if figures else ""
     return section(f"Curves of {trial_words(trial)}", content and content + more(len(drawn) - CURVE_LIMIT))
 
 
