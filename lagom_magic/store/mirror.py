@@ -140,17 +140,21 @@ class HomeMirror:
 
 def mark_changed(run_dir: Path) -> None:
     """Say that the folder of a run was changed, so that it is sent again; does nothing in a home without a URL."""
-    if _url_of(run_dir) is not None:
-        unsent = marker(run_dir, "unsent")
+    kept = _in_working_copy(run_dir)
+    if kept is not None:
+        unsent = marker(kept, "unsent")
         unsent.parent.mkdir(parents=True, exist_ok=True)
         unsent.touch()
 
 
-def _url_of(run_dir: Path) -> str | None:
-    """The home's URL when a run lies in its working copy, whichever links lead there; None for other runs."""
-    url = home_url()
-    is_in_copy = url is not None and run_dir.parent.parent.resolve() == default_home().resolve()
-    return url if is_in_copy else None
+def _in_working_copy(run_dir: Path) -> Path | None:
+    """Where the working copy has a run, whichever links lead there or from there; None where LAGOM_HOME has no URL."""
+    if home_url() is not None:
+        home = default_home()
+        for place in (run_dir, run_dir.resolve()):
+            if place.parent.parent.resolve() == home.resolve():
+                return home / place.parent.name / place.name
+    return None
 
 
 def unmark_changed(run_dir: Path) -> None:
@@ -207,10 +211,10 @@ def forget(run_dir: Path) -> None:
     Raises:
         StoreError: when the place does not do it; then the run would come back with the next `%lagom runs`.
     """
-    url = _url_of(run_dir)
-    if url is not None:
-        open_remote(url).remove(f"{run_dir.parent.name}/{run_dir.name}")
-        _forget_copy(run_dir)
+    url, kept = home_url(), _in_working_copy(run_dir)
+    if url is not None and kept is not None:
+        open_remote(url).remove(f"{kept.parent.name}/{kept.name}")
+        _forget_copy(kept)
 
 
 # what lies in the remote place and not in the working copy
@@ -282,9 +286,10 @@ def fetch(run_dir: Path) -> None:
         ConfigError: when LAGOM_HOME's URL cannot work.
         RemoteError: when the place cannot be read, and files may be missing here.
     """
-    url = _url_of(run_dir)
-    if url is None:
+    url, kept = home_url(), _in_working_copy(run_dir)
+    if url is None or kept is None:
         return
+    run_dir = kept
     copy = RunCopy(RunLayout(run_dir), open_remote(url))
     if not marker(run_dir, "partial").exists():
         if is_being_written(run_dir):

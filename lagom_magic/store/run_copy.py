@@ -94,6 +94,8 @@ class RunCopy:
             for path, stamp in files_of(self._root, folders, is_recursive):
                 if self._alike.files.get(path) != stamp and time.monotonic() >= self._due.get(path, 0.0):
                     self._put(path, stamp)
+                    if _is_columns(path):  # whoever fetches them now is not to have the earlier ones, too
+                        self._remove_replaced([path for path in self._alike.files if _is_columns(path)])
         finally:
             self._alike.save()
 
@@ -179,7 +181,7 @@ class RunCopy:
         if path == _RESULT:
             return self._is_driver() or self._is_begun_again()
         if _is_columns(path):  # one that was never here another machine has written since
-            return path in self._alike.files and any(map(_is_columns, self._paths_in(folder)))
+            return path in self._alike.files and bool(self._columns_here())
         if folder.startswith("trials/") and folder.endswith("/checkpoint"):
             return sum(other > path for other in self._paths_in(folder)) >= _CHECKPOINTS_KEPT
         return False
@@ -323,6 +325,8 @@ class RunCopy:
                 if path != NOTES and is_wanted(path) and self._is_missing_or_older(path, theirs):
                     self._mark_partial()
                     self._get(path)
+            if is_unchanged:
+                self._take_columns(there)
             if is_unchanged and self._notes_here() in ("", self._alike.notes):
                 self._take_notes(self._notes_there(there))
         finally:
@@ -352,12 +356,26 @@ class RunCopy:
             is_other = self._has(path) and (self._root / path).stat().st_size != theirs.size_bytes
             if is_other or path in _SMALL or (is_small(path) and not self._has(path)):
                 self._get(path)
-        gone = [path for path in self._alike.files if path not in there and (is_small(path) or _is_columns(path))]
-        for path in gone:
+        for path in [path for path in self._alike.files if is_small(path) and path not in there]:
             if stamp_of(self._root / path) == self._alike.files.pop(path):
                 (self._root / path).unlink()
+        self._take_columns(there)
         if JOURNAL in there:
             self._get(JOURNAL)
+
+    def _take_columns(self, there: Collection[str]) -> None:
+        """Let the columns of the HParams tab be theirs, where there are any here: TensorBoard shows the first ones."""
+        ours, theirs = self._columns_here(), [path for path in there if _is_columns(path)]
+        if ours and theirs:
+            for path in theirs:
+                if not self._has(path):
+                    self._get(path)
+            for path in ours - set(theirs):
+                (self._root / path).unlink()
+                self._alike.files.pop(path, None)
+
+    def _columns_here(self) -> set[str]:
+        return set(filter(_is_columns, self._paths_in(TENSORBOARD)))
 
     def _has(self, path: str) -> bool:
         return (self._root / path).exists()

@@ -8,7 +8,7 @@ import random
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +20,7 @@ from calling_home import by_value, call_home, open_home
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 from store_runs import begun, complete_trial, record, run_on_disk
-from url_homes import Machine, files_below, remove_there
+from url_homes import Machine, files_below, put_there, remove_there
 
 from lagom_magic import Float, OptimizationConfig, Run
 from lagom_magic.cluster.process import ProcessLauncher
@@ -35,6 +35,7 @@ from lagom_magic.store.journal import JournalReader
 from lagom_magic.store.layout import RunLayout, default_home
 from lagom_magic.store.mirror import fetch, forget, mark_changed, pull, refresh_home, send_unsent
 from lagom_magic.store.remote import Remote, open_remote
+from lagom_magic.store.run_copy import RunCopy
 from lagom_magic.store.store import RunStore
 from lagom_magic.store.tags import change_notes, tags_of
 
@@ -304,6 +305,24 @@ def test_a_run_is_deleted_there_though_a_link_leads_to_it_here(url: str, tmp_pat
     assert run_dirs(default_home()) == []
 
 
+@pytest.mark.parametrize("linked", ["", "digits", "digits/{run}"])
+def test_what_was_changed_behind_a_link_is_sent(url: str, tmp_path: Path, linked: str) -> None:
+    made = sent_run()
+    target = default_home() / linked.format(run=made.name)
+    (tmp_path / "link").symlink_to(target)
+    run_dir = tmp_path / "link" / made.relative_to(target)
+    mark_changed(run_dir)
+    assert (default_home() / ".remote/unsent" / f"digits@{made.name}").exists()
+
+
+def test_what_was_changed_in_a_run_that_lies_elsewhere_is_sent(url: str, tmp_path: Path) -> None:
+    made = sent_run()
+    shutil.move(made, tmp_path / "large-disk")
+    made.symlink_to(tmp_path / "large-disk")
+    mark_changed(made)
+    assert (default_home() / ".remote/unsent" / f"digits@{made.name}").exists()
+
+
 def test_a_stopped_run_is_back_at_once_and_sent_all_the_same(start: Start, url: str) -> None:
     with open_home() as home:
         port = home.port
@@ -352,6 +371,19 @@ def go_on(run_dir: Path, trial_id: int) -> None:
     store.close()
     assert errors == []
     mark_changed(run_dir)
+
+
+def write_columns(run_dir: Path) -> str:
+    """The columns of the HParams tab anew, in a file of another name, as a run that goes on writes them."""
+    for earlier in columns_in(files_of(run_dir)):
+        (run_dir / earlier).unlink()
+    path = f"tensorboard/events.out.tfevents.{len(trials(run_dir))}.vm.1.0.lagom"
+    (run_dir / path).write_text("columns")
+    return path
+
+
+def columns_in(files: Iterable[str]) -> list[str]:
+    return [path for path in files if path.startswith("tensorboard/events")]
 
 
 def trials(run_dir: Path) -> list[int]:
@@ -429,12 +461,6 @@ def test_two_machines_go_on_with_a_run_in_turn(start: Start, url: str, machine: 
 def test_one_file_has_the_columns_however_often_two_machines_go_on_with_a_run_in_turn(
     url: str, machine: Machine
 ) -> None:
-    def write_columns(run_dir: Path) -> None:
-        columns = run_dir / "tensorboard"
-        for earlier in columns.glob("*.lagom"):
-            earlier.unlink()
-        (columns / f"events.out.tfevents.{len(trials(run_dir))}.vm.1.0.lagom").write_text("columns")
-
     made = sent_run()
     for number, name in enumerate("abab", 3):
         machine(name)
@@ -446,8 +472,84 @@ def test_one_file_has_the_columns_however_often_two_machines_go_on_with_a_run_in
     machine("a")
     fetch(made)
     for files in (below(url, made), files_of(made)):
-        columns = [name for name in files if name.startswith("tensorboard/events")]
-        assert columns == ["tensorboard/events.out.tfevents.7.vm.1.0.lagom"]
+        assert columns_in(files) == ["tensorboard/events.out.tfevents.7.vm.1.0.lagom"]
+
+
+def test_columns_that_a_run_replaces_while_it_goes_on_are_replaced_there_at_once(url: str) -> None:
+    made = sent_run()
+    newer = write_columns(made)
+    RunCopy(RunLayout(made), open_remote(url)).send(["tensorboard"], is_recursive=False)
+    assert columns_in(below(url, made)) == [newer]
+
+
+def test_who_lists_a_run_that_another_machine_went_on_with_keeps_columns(url: str, machine: Machine) -> None:
+    made = sent_run()
+    machine("b")
+    refresh_home()
+    fetch(here(made))
+    go_on(here(made), 3)
+    newer = write_columns(here(made))
+    refresh_home()
+    machine("a")
+    assert columns_in(files_of(made)) not in ([], [newer])
+    change_notes(made, add=["pii"])
+    assert refresh_home() == ""
+    assert columns_in(files_of(made)) == columns_in(below(url, made)) == [newer]
+
+
+def test_columns_that_a_killed_driver_had_not_sent_again_do_not_come_back(url: str, machine: Machine) -> None:
+    made = sent_run()
+    machine("b")
+    refresh_home()
+    fetch(here(made))
+    go_on(here(made), 3)
+    newer = write_columns(here(made))
+    refresh_home()
+    machine("a")
+    for path in columns_in(files_of(made)):
+        (made / path).write_text("of before")
+    mark_changed(made)
+    assert refresh_home() == ""
+    assert columns_in(files_of(made)) == columns_in(below(url, made)) == [newer]
+
+
+def test_columns_that_somebody_removed_there_stay_here(url: str, machine: Machine) -> None:
+    made = sent_run()
+    machine("b")
+    refresh_home()
+    fetch(here(made))
+    go_on(here(made), 3)
+    for path in columns_in(files_of(here(made))):
+        (here(made) / path).unlink()
+    refresh_home()
+    for path in columns_in(below(url, made)):
+        remove_there(url, f"digits/{made.name}/{path}")
+    machine("a")
+    ours = columns_in(files_of(made))
+    fetch(made)
+    assert trials(made) == [0, 1, 2, 3]
+    assert columns_in(files_of(made)) == ours != []
+
+
+def test_who_fetches_while_columns_are_replaced_has_the_new_ones_alone_afterwards(url: str, machine: Machine) -> None:
+    made = sent_run()
+    older = below(url, made)
+    machine("b")
+    refresh_home()
+    fetch(here(made))
+    go_on(here(made), 3)
+    newer = write_columns(here(made))
+    refresh_home()
+    for path in columns_in(older):  # the other machine has not come to removing it
+        put_there(url, f"digits/{made.name}/{path}", older[path])
+    machine("c")
+    refresh_home()
+    fetch(here(made))
+    assert len(columns_in(files_of(here(made)))) == 2
+    for path in columns_in(older):
+        remove_there(url, f"digits/{made.name}/{path}")
+    fetch(here(made))
+    assert columns_in(files_of(here(made))) == [newer]
 
 
 def test_a_run_that_two_machines_went_on_with_is_told_and_neither_is_overwritten(url: str, machine: Machine) -> None:
@@ -550,8 +652,7 @@ def test_notes_that_two_machines_changed_are_told_and_neither_is_overwritten(url
 
 def test_a_file_that_only_lies_there_is_let_be(url: str) -> None:
     made = sent_run()
-    filesystem, root = fsspec.core.url_to_fs(url)
-    filesystem.pipe_file(f"{root}/digits/{made.name}/thesis.txt", b"of a person")
+    put_there(url, f"digits/{made.name}/thesis.txt", b"of a person")
     change_notes(made, add=["paper"])
     assert refresh_home() == ""
     assert below(url, made) == without_locks(made) | {"thesis.txt": b"of a person"}

@@ -45,3 +45,8 @@ def remove_there(url: str, path: str) -> None:
     """As a person does with the store's own tool."""
     filesystem, root = fsspec.core.url_to_fs(url)
     filesystem.rm(f"{root}/{path}", recursive=True)
+
+
+def put_there(url: str, path: str, data: bytes) -> None:
+    filesystem, root = fsspec.core.url_to_fs(url)
+    filesystem.pipe_file(f"{root}/{path}", data)
