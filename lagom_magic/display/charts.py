@@ -1,7 +1,8 @@
-"""Curves as small inline SVG: a trial's sparkline, the metric over steps, the best value over time.
+"""Curves as small inline SVG: a trial's sparkline, a metric over steps of some trials or of one, the best over time.
 
-Used by the HTML face. Sizes are bounded whatever a run holds: curves are thinned and only some trials drawn.
-Colours come from the style sheet's classes, so the pictures follow the theme.
+Used by the HTML face and the report. Sizes are bounded whatever a run holds: curves are thinned, here or by who reads
+them from the journal, and only some trials drawn. Colours come from the style sheet's classes, so the pictures follow
+the theme.
 """
 
 from __future__ import annotations
@@ -56,9 +57,15 @@ def value_range(trials: Iterable[TrialView], best_value: float | None) -> tuple[
     Outliers (a first loss of 1e6) do not flatten the rest: the range ends at the middle 90 % of the values where
     the others lie further away than three times its width. The best value is always inside.
     """
-    values = sorted(value for trial in trials for _, value in thinned(trial.series.points, CURVE_POINTS))
+    values = [value for trial in trials for _, value in thinned(trial.series.points, CURVE_POINTS)]
     if not values:
         return None
+    low, high = _range_of_most(values)
+    return (low, high) if best_value is None else (min(low, best_value), max(high, best_value))
+
+
+def _range_of_most(values: Iterable[float]) -> tuple[float, float]:
+    values = sorted(values)
     low, high = values[0], values[-1]
     inner_low, inner_high = values[len(values) // 20], values[-1 - len(values) // 20]
     reach = 3 * (inner_high - inner_low)
@@ -66,8 +73,6 @@ def value_range(trials: Iterable[TrialView], best_value: float | None) -> tuple[
         low = inner_low
     if reach and high - inner_high > reach:
         high = inner_high
-    if best_value is not None:
-        low, high = min(low, best_value), max(high, best_value)
     return low, high
 
 
@@ -104,9 +109,9 @@ def curves(view: RunView, trials: Sequence[TrialView]) -> str:
 
 
 def curve(name: str, points: Sequence[tuple[int, float]]) -> str:
-    """One metric of one trial over steps; its values are finite, and there are some."""
+    """One metric of one trial over steps; its values are finite, and there are some. Outliers are as in the others."""
     steps, values = zip(*points, strict=True)
-    frame = _plot_frame((min(steps), max(steps)), (min(values), max(values)))
+    frame = _plot_frame((min(steps), max(steps)), _range_of_most(values))
     label = f"{name} over steps, from {metric(values[0])} to {metric(values[-1])}"
     return _figure(name, label, [*_axes(frame, _step_axis(frame)), _path(frame.path(points), "lg-running lg-top")])
 
@@ -145,10 +150,13 @@ def thinned(points: Sequence[tuple[int, float]], limit: int) -> list[tuple[int, 
 
 
 def ticks(low: float, high: float, n: int) -> list[float]:
-    """The roundest numbers from `low` to `high` that are at least `n`."""
-    if not high > low:
+    """The roundest numbers from `low` to `high` that are at least `n`; only `low` where no float tells them apart."""
+    span = high - low
+    if not 0 < span < math.inf:
         return [low]
-    size = 10.0 ** math.floor(math.log10(high - low))
+    size = 10.0 ** math.floor(math.log10(span))
+    if 0.1 * size == 0:
+        return [low]
     for step in (size * factor for factor in (10, 5, 2.5, 2, 1, 0.5, 0.25, 0.2, 0.1)):
         first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
         if last - first + 1 >= n:
@@ -168,11 +176,15 @@ def _plot_frame(x_range: tuple[float, float], y_range: tuple[float, float]) -> F
 
 def _axes(frame: Frame, x_labels: list[tuple[float, str]]) -> list[str]:
     parts = []
-    for value in ticks(frame.y_low, frame.y_high, 3):
+    values = ticks(frame.y_low, frame.y_high, 3)
+    digits = next((n for n in range(4, 12) if len({number(value, n) for value in values}) == len(values)), 12)
+    for value in values:
         place = frame.place((frame.x_low, value))
         y = place.split()[1]
         parts.append(_path(f"M{place}H{frame.right:g}", "lg-grid"))
-        parts.append(f'<text x="{frame.left - 6:g}" y="{y}" dy="3.5" text-anchor="end">{escape(number(value))}</text>')
+        parts.append(
+            f'<text x="{frame.left - 6:g}" y="{y}" dy="3.5" text-anchor="end">{escape(number(value, digits))}</text>'
+        )
     for value, text in x_labels:
         x = frame.place((value, frame.y_low)).split()[0]
         anchor = "end" if float(x) > frame.right - 8 else "start" if float(x) < frame.left + 8 else "middle"

@@ -19,6 +19,8 @@ DIFF_LIMIT, PACKAGE_LIMIT, PARAM_LIMIT = 80, 40, 40
 #: Lines of two sources that are aligned with each other, which takes their number's third power at worst.
 ALIGNED_LIMIT = 2_000
 CELL_LIMIT, NAME_LIMIT = 32, 40
+#: Characters of a value that are looked at, and of what two have in common before they differ, shown again.
+_VALUE_LIMIT, _BEFORE = 4_000, 8
 #: Lines that are the same, shown around those that differ.
 _CONTEXT = 2
 #: Options that have a row of their own.
@@ -34,8 +36,8 @@ def render_comparison(runs: Sequence[StoredRun]) -> str:
         runs: at least two.
     """
     rows = [row for row in _rows(runs) if any(cell != NOTHING for cell in row[1])]
-    different = [row for row in rows if len(set(row[1])) > 1]
-    same = [row for row in rows if len(set(row[1])) == 1]
+    different = [(name, _cells(values)) for name, values in rows if len(set(values)) > 1]
+    same = [(name, _cells(values)) for name, values in rows if len(set(values)) == 1]
     head = ("run", [one_line(run.dir.name, CELL_LIMIT) for run in runs])
     parts = ["\n".join(_table([head, *different])) if different else "nothing in the tables differs"]
     if same:
@@ -48,8 +50,10 @@ def render_comparison(runs: Sequence[StoredRun]) -> str:
 
 
 def _rows(runs: Sequence[StoredRun]) -> Iterable[Row]:
+    """Names and whole values, so that what differs behind the place where it is cut differs."""
+
     def row(name: str, cell: Callable[[StoredRun], str]) -> Row:
-        return name, [one_line(cell(run), CELL_LIMIT) or NOTHING for run in runs]
+        return name, [cell(run) or NOTHING for run in runs]
 
     yield row("experiment", lambda run: summary.experiment_name(run.view))
     yield row("state", lambda run: run.view.state.value)
@@ -67,8 +71,20 @@ def _rows(runs: Sequence[StoredRun]) -> Iterable[Row]:
         yield row(f"metric {one_line(name, NAME_LIMIT)}", lambda run, name=name: _metric(run, name))  # type: ignore[misc]
     for name in _names(run.view.hparam_names for run in runs):
         yield row(one_line(name, NAME_LIMIT), lambda run, name=name: _hparam(run, name))  # type: ignore[misc]
-    for name in _names(_options(run) for run in runs):
-        yield row(one_line(name, NAME_LIMIT), lambda run, name=name: _options(run).get(name, NOTHING))  # type: ignore[misc]
+    options = [_options(run) for run in runs]
+    for name in _names(options):
+        yield one_line(name, NAME_LIMIT), [of_run.get(name) or NOTHING for of_run in options]
+
+
+def _cells(values: Sequence[str]) -> list[str]:
+    """Values in the room that there is: of such as differ behind it, from a little before they do."""
+    cells = [one_line(value, CELL_LIMIT) for value in values]
+    if len(set(cells)) < len(set(values)):
+        signs = enumerate(zip(*values, strict=False))
+        begin = next((at for at, one in signs if len(set(one)) > 1), min(map(len, values))) - _BEFORE
+        if begin > 0:
+            return [one_line(f"…{value[begin:]}", CELL_LIMIT) for value in values]
+    return cells
 
 
 def _names(of_runs: Iterable[Iterable[str]]) -> list[str]:
@@ -91,7 +107,7 @@ def _metric(run: StoredRun, name: str) -> str:
 
 def _hparam(run: StoredRun, name: str) -> str:
     best = run.view.best
-    return NOTHING if best is None or name not in best.hparams else hparam(best.hparams[name], CELL_LIMIT)
+    return NOTHING if best is None or name not in best.hparams else hparam(best.hparams[name], _VALUE_LIMIT)
 
 
 def _options(run: StoredRun) -> dict[str, str]:
@@ -112,7 +128,7 @@ def _params(runs: Sequence[StoredRun]) -> list[str]:
     trials = [run.main_trial for run in runs]
     of_runs = [trial.params if trial is not None else {} for trial in trials]
     cells = {
-        name: [NOTHING if params.get(name) is None else hparam(params[name], CELL_LIMIT) for params in of_runs]
+        name: [NOTHING if params.get(name) is None else hparam(params[name], _VALUE_LIMIT) for params in of_runs]
         for name in _names(of_runs)
         if not all(name not in params or repeats_first(params, name) for params in of_runs)
     }
@@ -125,13 +141,13 @@ def _packages(runs: Sequence[StoredRun]) -> list[str]:
     if not all(of_runs):
         return []
     names = sorted({name for packages in of_runs for name in packages}, key=str.lower)
-    cells = {name: [one_line(packages.get(name, NOTHING), CELL_LIMIT) for packages in of_runs] for name in names}
+    cells = {name: [packages.get(name, NOTHING) for packages in of_runs] for name in names}
     return _differing("packages that differ:", cells, PACKAGE_LIMIT)
 
 
 def _differing(title: str, cells: Mapping[str, list[str]], limit: int) -> list[str]:
     """Name → what each run has of it, as a table of what is not the same in all; nothing where all is."""
-    rows = [(one_line(name, NAME_LIMIT), values) for name, values in cells.items() if len(set(values)) > 1]
+    rows = [(one_line(name, NAME_LIMIT), _cells(values)) for name, values in cells.items() if len(set(values)) > 1]
     if not rows:
         return []
     more = [f"  … and {len(rows) - limit} more"] if len(rows) > limit else []

@@ -80,7 +80,7 @@ def _machine(run: StoredRun) -> str:
     parts = [
         _text(hardware, "cpu"),
         count(cores, "core") if isinstance(cores, int) else "",
-        f"{size(memory)} of memory" if size(memory) else "",
+        f"{room} of memory" if (room := size(memory)) else "",
         count(len(gpus), "GPU") if isinstance(gpus, list) and gpus else "",
         f"Spark {_text(spark, 'version')} at {_text(spark, 'master')}" if _text(spark, "version") else "",
         f"Python {run.packages['Python']}" if "Python" in run.packages else "",

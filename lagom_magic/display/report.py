@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lagom_magic.display import charts, summary
+from lagom_magic.display.ablation import is_ablation
 from lagom_magic.display.curves import read_curves
 from lagom_magic.display.elements import facts, folded, items, more, part, pre, section
 from lagom_magic.display.html import ICONS, render_whole_html
@@ -34,7 +35,7 @@ from lagom_magic.store.layout import RunLayout, read_file
 #: Different warnings of trials.
 WARNING_LIMIT = 20
 #: Metrics of the best trial that are drawn.
-CURVE_LIMIT = 24
+PLOT_LIMIT = 24
 _VALUE_LIMIT, _TEXT_LIMIT = 400, 2_000
 _CONSOLE_BYTES = 1 << 20
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -159,7 +160,7 @@ def _result(run: StoredRun) -> str:
 
 
 def _curves(run: StoredRun) -> str:
-    """What the best trial, or the only one, reported beside the metric that counts, which the card shows."""
+    """What the best trial, or the only one, reported, unless that is one metric and the card has drawn it."""
     trial = run.main_trial
     if trial is None:
         return ""
@@ -167,15 +168,16 @@ def _curves(run: StoredRun) -> str:
         told = read_curves(RunLayout(run.dir).journal, trial.id, trial.attempt)
     except OSError as error:
         return section("Curves", f"<p>the journal cannot be read: {escape(str(error.strerror))}</p>")
-    in_card = (run.view.metric_name, "metric") if trial.series.points else ()
-    drawn = list[str]()
+    if len(told) == 1 and len(trial.series.points) > 1 and not is_ablation(run.view):
+        return ""
+    drawn = list[tuple[str, list[tuple[int, float]]]]()
     for name, points in told.items():
         finite = [(step, value) for step, value in points if not isinstance(value, str)]
-        if len(finite) > 1 and name not in in_card:
-            drawn.append(charts.curve(one_line(name, 60), finite))
-    figures = "".join(drawn[:CURVE_LIMIT])
+        if len(finite) > 1:
+            drawn.append((name, finite))
+    figures = "".join(charts.curve(one_line(name, 60), points) for name, points in drawn[:PLOT_LIMIT])
     content = f'<div class="lagom-run"><div class="lg-side curves">{figures}</div></div>' if figures else ""
-    return section(f"Curves of {trial_words(trial)}", content and content + more(len(drawn) - CURVE_LIMIT))
+    return section(f"Curves of {trial_words(trial)}", content and content + more(len(drawn) - PLOT_LIMIT))
 
 
 def _params(trial: TrialView | None) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import os
+import stat
 from collections.abc import Iterator
 from html import escape
 from itertools import groupby
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import NamedTuple
 from urllib.parse import quote
 
 from lagom_magic.display.elements import fact_rows, folded, more
@@ -36,6 +38,22 @@ _USUAL = "artifacts/"
 _Link = tuple[str, str]
 
 
+class _File(NamedTuple):
+    """A file of a trial.
+
+    Attributes:
+        name: below the trial's folder.
+        path: where it lies.
+        n_bytes: its size.
+        problem: why nothing more is known of it.
+    """
+
+    name: str
+    path: Path
+    n_bytes: int
+    problem: str = ""
+
+
 def trial_words(trial: TrialView) -> str:
     """'trial 4', 'trial 4, attempt 2'."""
     return f"trial {trial.id}" + (f", attempt {trial.attempt}" if trial.attempt > 1 else "")
@@ -50,7 +68,7 @@ def file_links(run: StoredRun, beside: Path) -> str:
     """
     main = run.main_trial
     trials = sorted(run.view.trials.values(), key=lambda trial: (trial is not main, trial.id))
-    links = [(trial_words(trial), _link(*file, beside)) for trial in trials for file in _existing(run, trial)]
+    links = [(trial_words(trial), _link(file, beside)) for trial in trials for file in _files(run, trial)]
     n_shown = _n_unfolded([trial for trial, _ in links])
     shown, rest = links[:n_shown], links[n_shown:FILE_LIMIT]
     return _grouped(shown) + folded(f"{count(len(rest), 'more file')}", _grouped(rest)) + more(len(links) - FILE_LIMIT)
@@ -59,16 +77,17 @@ def file_links(run: StoredRun, beside: Path) -> str:
 def pictures(run: StoredRun, trial: TrialView) -> str:
     """Pictures that a trial has returned, as large as they are."""
     figures: list[str] = []
-    for name, path in _existing(run, trial):
-        kind = _PICTURES.get(path.suffix.lower())
-        if kind is None or len(figures) == PICTURE_LIMIT or path.stat().st_size > PICTURE_BYTES:
+    for file in _files(run, trial):
+        kind = _PICTURES.get(PurePath(file.name).suffix.lower())
+        if kind is None or len(figures) == PICTURE_LIMIT or file.n_bytes > PICTURE_BYTES:
             continue
         try:
-            data = base64.b64encode(path.read_bytes()).decode()
+            data = base64.b64encode(file.path.read_bytes()).decode()
         except OSError as error:
-            figures.append(_figure("", f"{_shown(name)} cannot be read: {error.strerror}"))
+            figures.append(_figure("", f"{_shown(file.name)} cannot be read: {error.strerror}"))
         else:
-            figures.append(_figure(f'<img src="data:{kind};base64,{data}" alt="{escape(name)}">', _shown(name)))
+            picture = f'<img src="data:{kind};base64,{data}" alt="{escape(file.name)}">'
+            figures.append(_figure(picture, _shown(file.name)))
     return f'<div class="pictures">{"".join(figures)}</div>' if figures else ""
 
 
@@ -84,9 +103,11 @@ def _n_unfolded(trials: list[str]) -> int:
     return ends[-1] if ends else UNFOLDED_LIMIT
 
 
-def _link(name: str, path: Path, beside: Path) -> str:
-    link = escape(quote(os.fsencode(os.path.relpath(path, beside))))
-    return f'<a href="{link}">{escape(_shown(name))}</a> <small>{size(path.stat().st_size)}</small>'
+def _link(file: _File, beside: Path) -> str:
+    if file.problem:
+        return f"{escape(_shown(file.name))} <small>cannot be read: {escape(file.problem)}</small>"
+    link = escape(quote(os.fsencode(os.path.relpath(file.path, beside))))
+    return f'<a href="{link}">{escape(_shown(file.name))}</a> <small>{size(file.n_bytes)}</small>'
 
 
 def _shown(name: str) -> str:
@@ -100,13 +121,18 @@ def _grouped(links: list[_Link]) -> str:
     )
 
 
-def _existing(run: StoredRun, trial: TrialView) -> Iterator[tuple[str, Path]]:
-    """(name, path) of a trial's files that are there, and in its own folder."""
+def _files(run: StoredRun, trial: TrialView) -> Iterator[_File]:
+    """A trial's files that are there, and in its own folder."""
     root = RunLayout(run.dir).trial_dir(trial.id, trial.attempt)
     for name in sorted(trial.files):
         try:
             path = root.joinpath(*safe_parts(name))
         except StoreError:  # no name of ours
             continue
-        if path.is_file() and path.resolve().is_relative_to(root.resolve()):
-            yield name, path
+        try:
+            if path.resolve().is_relative_to(root.resolve()) and stat.S_ISREG((status := path.stat()).st_mode):
+                yield _File(name, path, status.st_size)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            yield _File(name, path, 0, error.strerror or type(error).__name__)

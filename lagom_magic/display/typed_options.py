@@ -1,4 +1,4 @@
-"""What a run was asked to do, in the words in which a person types it; read from run.json by the report.
+"""What a run was asked to do, in the words in which a person types it; read from run.json by reports and comparisons.
 
 The options are those of `%%lagom` (`magics/options.py`, which the display may not import). Defaults are left out.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
-from lagom_magic.display.wording import duration, hparam
+from lagom_magic.display.wording import hparam
 from lagom_magic.spec.config import (
     SAMPLER_ALIASES,
     AblationConfig,
@@ -44,6 +44,7 @@ _NOT_SHOWN = frozenset(
         "hb_interval",
     }
 )
+_UNITS = (("h", 3600), ("m", 60))
 _SECONDS = frozenset({"timeout", "trial_timeout", "collective_timeout"})
 _DEFAULTS = {
     option.name: option.default
@@ -81,7 +82,7 @@ def _options(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if metric not in (None, "Metric"):
         yield "--minimize" if direction == "min" else "--maximize", _text(metric)
     elif direction == "min":
-        yield "direction", "min"
+        yield "config direction", "min"
     for name, value in config.items():
         if name == "optimizer":
             yield FLAGS[name], SAMPLER_ALIASES.get(value, value) if isinstance(value, str) else _text(value)
@@ -105,7 +106,7 @@ def _pruner(config: Mapping[str, Any]) -> Any:
 
 def _flag(name: str, value: Any) -> str:
     if name in NO_FLAG:
-        return name
+        return f"config {name}"
     if name == "autolog" and value is False:
         return "--no-autolog"
     return FLAGS.get(name, f"--{name.replace('_', '-')}")
@@ -113,14 +114,20 @@ def _flag(name: str, value: Any) -> str:
 
 def _value(name: str, value: Any) -> str:
     if isinstance(value, bool):
-        return "yes"
+        return "yes" if value or name == "autolog" else "no"
     if name in _SECONDS and isinstance(value, (int, float)):
-        return duration(value)
+        return _seconds(value)
     if name == "mlflow" and value == "":
         return "$MLFLOW_TRACKING_URI"
     if name == "hparams" and isinstance(value, dict):
         return " ".join(f"{key}={hparam(item, 80)}" for key, item in value.items())
     return ", ".join(map(_text, value)) if isinstance(value, list) else _text(value)
+
+
+def _seconds(value: float) -> str:
+    """'90m', '3659s': exactly, in the largest unit that leaves no rest."""
+    unit, n = next(((unit, n) for unit, n in _UNITS if value and value % n == 0), ("s", 1))
+    return f"{value / n:.15g}{unit}"
 
 
 def _domain(entry: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -319,9 +320,13 @@ def number_from_json(value: float | str) -> float:
         return _SPECIAL[value]
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(f"{value!r} is no number; allowed: a number, 'nan', 'inf', '-inf'")
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        raise ValueError("a whole number is beyond what a float holds")
     return value
 
 
+#: What a step, a size or an id may be, either sign; what TensorBoard's files hold.
+MAX_WHOLE = (1 << 63) - 1
 _WHOLE_NUMBERS = frozenset(
     {"trial_id", "attempt", "worker_id", "incarnation", "step", "pid", "size_bytes", "world_size", "n_more", "n_files"}
 )
@@ -391,8 +396,9 @@ def from_record(record: Mapping[str, Any]) -> Fact:
         raise ValueError(f"unknown event type {record.get('type')!r}; known: {', '.join(FACTS)}")
     values = {name: record[name] for name in _NAMES[cls] if name in record}
     for name in _WHOLE_NUMBERS & values.keys():
-        if type(values[name]) is not int:
-            raise ValueError(f"malformed {cls.type} event: {name} is {values[name]!r}, not a whole number")
+        if type(values[name]) is not int or not -MAX_WHOLE <= values[name] <= MAX_WHOLE:
+            given = repr(values[name])[:80]
+            raise ValueError(f"malformed {cls.type} event: {name} is {given}, not a whole number of 64 bits")
     try:
         if "metrics" in values:
             values["metrics"] = {str(key): number_from_json(number) for key, number in values["metrics"].items()}

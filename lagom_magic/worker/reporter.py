@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lagom_magic.errors import TrialPruned, TrialStopped
-from lagom_magic.events.facts import Metrics, number_to_json
+from lagom_magic.events.facts import MAX_WHOLE, Metrics, number_to_json
 from lagom_magic.worker.checkpoints import Checkpoints
 from lagom_magic.worker.control import Control
 from lagom_magic.worker.numbers import as_number
@@ -51,7 +51,7 @@ class Reporter:
             TrialPruned: the pruner has given this trial up; again at every later call.
             TrialStopped: the run was stopped; again at every later call.
             TypeError: `metric` or `step` is no number.
-            ValueError: `step` is less than the last one.
+            ValueError: `step` is less than the last one, or no whole number of 64 bits.
         """
         if os.getpid() != self._pid:
             raise RuntimeError(
@@ -150,6 +150,8 @@ class Reporter:
             step = operator.index(step)
         except TypeError:
             raise TypeError(f"reporter.broadcast: step={_shortened(step)} is not a whole number.") from None
+        if abs(step) > MAX_WHOLE:
+            raise ValueError(f"reporter.broadcast: step={_shortened(step)}; allowed: whole numbers of 64 bits.")
         if last is not None and step < last:
             raise ValueError(
                 f"reporter.broadcast: step={step} after step={last}; steps must not decrease. "

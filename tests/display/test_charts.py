@@ -9,6 +9,7 @@ from lagom_magic.display.charts import (
     PLOT_HEIGHT,
     PLOT_WIDTH,
     best_so_far,
+    curve,
     curves,
     sparkline,
     thinned,
@@ -31,6 +32,28 @@ from lagom_magic.events.facts import MetricReported, TrialStarted, TrialState
 )
 def test_ticks_are_round_numbers(low: float, high: float, expected: list[float]) -> None:
     assert ticks(low, high, 3) == expected
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1e308, 1e308), (0.0, 5e-324), (0.0, 1e-323), (1.0, 1.0)])
+def test_a_range_that_no_float_divides_has_one_tick(low: float, high: float) -> None:
+    assert ticks(low, high, 3) == [low]
+
+
+@pytest.mark.parametrize("values", [(-1e308, 1e308), (0.0, 5e-324), (1.0, 1.0), (1, 10**300)])
+def test_a_curve_of_extreme_values_and_steps_is_drawn(values: tuple[float, float]) -> None:
+    html = curve("loss", [(0, values[0]), ((1 << 63) - 1, values[1])])
+    assert "nan" not in html
+    assert html.count("<path") >= 2
+
+
+def test_labels_of_values_that_hardly_differ_are_told_apart() -> None:
+    labels = re.findall(r'text-anchor="end">([^<]*)</text>', curve("loss", [(0, 0.98331), (0, 0.98334)]))
+    assert len(labels) >= 3
+    assert len(set(labels)) == len(labels)
+
+
+def test_an_outlier_does_not_flatten_a_curve() -> None:
+    assert ">0.1</text>" in curve("loss", [(0, 1e6), *((step, 1 / step) for step in range(1, 100))])
 
 
 @pytest.mark.parametrize("width", [1e-12, 3e-5, 0.1, 0.7, 1, 9.99, 12345.0, 1e9])

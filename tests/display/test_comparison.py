@@ -26,19 +26,51 @@ def run_with(home: Path, *params: dict[str, Any], has_metric: bool = True) -> St
 
 
 def test_options_are_told_as_they_are_typed_and_defaults_are_not(tmp_path: Path) -> None:
-    runs = []
-    for config in (
-        {"num_trials": 20, "optimizer": "tpe", "es_policy": "median", "workers": 4, "timeout": None},
-        {"num_trials": 40, "optimizer": "tpe", "es_policy": "median", "workers": 4, "timeout": 90.0},
-    ):
-        run = run_with(tmp_path, {})
-        (run.dir / "run.json").write_text(json.dumps({"kind": "hpo", "config": config}))
-        runs.append(read_stored(run.dir))
-    different, _, same = render_comparison(runs).partition("the same in all:\n")
+    asked = {"num_trials": 20, "optimizer": "tpe", "es_policy": "median", "workers": 4, "timeout": None}
+    more = {"num_trials": 40, "timeout": 90.0, "backend": "gloo"}
+    different, _, same = configured(tmp_path, asked, asked | more).partition("the same in all:\n")
     rows = {line.split()[0]: line.split()[1:] for line in different.splitlines() if line.startswith("--")}
-    assert rows == {"--trials": ["20", "40"], "--timeout": ["–", "1m", "30s"]}
+    assert rows == {"--trials": ["20", "40"], "--timeout": ["–", "90s"]}
+    assert "config backend" in different
     assert "  --workers  " in same
     assert "num_trials" not in different + same
+
+
+def configured(home: Path, *configs: dict[str, Any]) -> str:
+    """The comparison of runs whose run.json has these configs."""
+    runs = []
+    for config in configs:
+        run = run_with(home, {})
+        (run.dir / "run.json").write_text(json.dumps({"kind": "hpo", "config": config}))
+        runs.append(read_stored(run.dir))
+    return render_comparison(runs)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("timeout", [3600, 3659]),
+        ("timeout", [float("inf"), float("nan")]),
+        ("trial_timeout", [90_000, 93_000]),
+        ("of_a_newer_version", [True, False]),
+        ("train_set", ["/data/project/experiments/customers/v1.csv", "/data/project/experiments/customers/v2.csv"]),
+    ],
+)
+def test_whatever_differs_is_not_told_to_be_the_same(tmp_path: Path, name: str, values: list[Any]) -> None:
+    different = configured(tmp_path, *({name: value} for value in values)).partition("the same in all:")[0]
+    (row,) = [line.split() for line in different.splitlines() if line.startswith("--")]
+    assert len(set(row[1:])) == 2
+
+
+def test_a_long_value_is_shown_from_where_it_differs(tmp_path: Path) -> None:
+    ends = ("v1.csv", "v2.csv")
+    text = configured(tmp_path, *({"train_set": f"/data/project/experiments/customers/{end}"} for end in ends))
+    assert all(f" …tomers/v{number}.csv" in text for number in (1, 2)), text
+
+
+def test_a_config_with_thousands_of_keys_is_compared(tmp_path: Path) -> None:
+    configs = [{f"key{number}": number + shift for number in range(4_000)} for shift in (1, 2)]
+    assert configured(tmp_path, *configs).count("--key") == 4_000
 
 
 def test_the_best_trials_logged_parameters_are_compared(tmp_path: Path) -> None:

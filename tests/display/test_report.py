@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from store_runs import begun, complete_trial, run_on_disk, whole_run
 
-from lagom_magic.display.report import WARNING_LIMIT, render_report
+from lagom_magic.display.report import PLOT_LIMIT, WARNING_LIMIT, render_report
 from lagom_magic.display.stored import read_stored
 from lagom_magic.display.trial_files import UNFOLDED_LIMIT
 from lagom_magic.events.facts import (
@@ -205,9 +205,13 @@ def test_files_stand_by_their_trial_the_best_one_first(tmp_path: Path) -> None:
 @pytest.fixture
 def readable_home() -> Iterator[Path]:
     """A folder that any user may enter."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
+    umask = os.umask(0o022)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder).chmod(0o755)
+            yield Path(folder)
+    finally:
+        os.umask(umask)
 
 
 @contextmanager
@@ -235,6 +239,25 @@ def test_a_picture_that_cannot_be_read_is_told_and_the_others_are_there(readable
         html = render_report(read_stored(run), 0.0, readable_home)
     assert words(html).count("hidden.png cannot be read: Permission denied") == 1
     assert f'<img src="data:image/png;base64,{base64.b64encode(b"PNG").decode()}" alt="artifacts/seen.png">' in html
+
+
+def test_files_that_cannot_be_looked_at_are_told_and_the_others_are_there(readable_home: Path) -> None:
+    too_long = "/".join(["artifacts", *["a" * 200] * 30])
+    names = ("artifacts/closed/hidden.png", "artifacts/seen.csv", too_long)
+    stored = [FileStored(0, 1, name, 3, "") for name in names]
+    run = run_on_disk(readable_home, facts=[*begun(), *trial(0, 0.5, *stored), RunEnded(RunState.COMPLETE)])
+    for name in names[:2]:
+        path = run / "trials" / "0000" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("abc")
+    path.parent.joinpath("closed").chmod(0)
+    with without_privileges():
+        html = render_report(read_stored(run), 0.0, readable_home)
+    path.parent.joinpath("closed").chmod(0o700)
+    found = words(section(html, "Files"))
+    assert "closed/hidden.png cannot be read: Permission denied" in found
+    assert "cannot be read: File name too long" in found
+    assert "seen.csv 3 bytes" in found
 
 
 @pytest.mark.parametrize(("numbers", "n_shown"), [({0: 4, 1: 5, 2: 5}, 9), ({0: 2, 1: 15}, 10), ({0: 5, 1: 5}, 10)])
@@ -287,7 +310,7 @@ def test_what_the_best_trial_reported_beside_the_metric_that_counts_is_drawn(tmp
         return MetricReported(trial_id, 1, 1, step, metrics, is_automatic=True)
 
     reports = [logged(0, step, loss=1 / (step + 1), lr=0.1, **{HOSTILE: step}) for step in range(3)]
-    reports += [logged(0, 3, loss=nan, once=1.0), MetricReported(0, 1, 1, 1, {"accuracy": 0.25})]
+    reports.append(logged(0, 3, loss=nan, once=1.0))
     other = [logged(1, step, f1=step) for step in range(3)]
     html = report(tmp_path, [*trial(0, 0.5, *reports), *trial(1, 0.25, *other)])
     drawn = section(html, "Curves of trial 0")
@@ -297,8 +320,21 @@ def test_what_the_best_trial_reported_beside_the_metric_that_counts_is_drawn(tmp
     assert "<script" not in drawn
 
 
-def test_a_best_trial_without_reports_has_no_section_of_curves(tmp_path: Path) -> None:
-    assert "<h2>Curves" not in report(tmp_path, trial(0, 0.5))
+def test_without_reports_or_with_those_alone_that_the_card_draws_there_is_no_section_of_curves(tmp_path: Path) -> None:
+    reports = [MetricReported(0, 1, 1, step, {"accuracy": step / 4}) for step in range(3)]
+    assert "<h2>Curves" not in report(tmp_path, trial(0, 0.5)) + report(tmp_path, trial(0, 0.5, *reports))
+
+
+def test_the_metric_that_counts_is_drawn_with_the_others(tmp_path: Path) -> None:
+    reports = [MetricReported(0, 1, 1, step, {"accuracy": step / 4, "loss": 1.0}) for step in range(3)]
+    drawn = section(report(tmp_path, trial(0, 0.5, *reports)), "Curves of trial 0")
+    assert re.findall(r"<figcaption>(.*?)</figcaption>", drawn) == ["accuracy", "loss"]
+
+
+def test_of_very_many_metrics_the_first_are_drawn(tmp_path: Path) -> None:
+    reports = [MetricReported(0, 1, 1, step, {f"m{n}": 1.0 for n in range(PLOT_LIMIT + 3)}) for step in range(2)]
+    drawn = section(report(tmp_path, trial(0, 0.5, *reports)), "Curves of trial 0")
+    assert (drawn.count("<figure>"), words(drawn).endswith("… and 3 more")) == (PLOT_LIMIT, True)
 
 
 def test_options_and_space_are_told_and_the_rest_of_run_json_is_folded(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lagom_magic.events.facts import (
     FACTS,
+    MAX_WHOLE,
     Fact,
     FileStored,
     FilesUsed,
@@ -111,6 +112,15 @@ def test_a_record_that_is_no_fact_is_an_error(record: dict[str, str]) -> None:
 def test_text_that_is_no_number_is_an_error() -> None:
     with pytest.raises(ValueError, match="'NaN' is no number"):
         number_from_json("NaN")
+
+
+def test_numbers_that_nobody_can_draw_or_store_are_no_facts() -> None:
+    right = to_record(MetricReported(0, 1, 1, 3, {"loss": 0.5}))
+    largest = {"step": MAX_WHOLE, "metrics": {"loss": 10**308}}
+    assert from_record(right | largest) == MetricReported(0, 1, 1, MAX_WHOLE, {"loss": 10**308})
+    for wrong in ({"step": MAX_WHOLE + 1}, {"step": 10**400}, {"metrics": {"loss": 10**400}}):
+        with pytest.raises(ValueError, match=r"64 bits|beyond what a float holds"):
+            from_record(right | wrong)
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,8 @@ def test_a_decreasing_or_broken_step_is_an_error(ends: Ends) -> None:
         reporter.broadcast(1, step=2)
     with pytest.raises(TypeError, match=r"step=1\.5"):
         reporter.broadcast(1, step=1.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"step=9223372036854775808; allowed: whole numbers of 64 bits"):
+        reporter.broadcast(1, step=1 << 63)
 
 
 @pytest.mark.parametrize(("order", "signal"), [("prune_trial", TrialPruned), ("stop_trial", TrialStopped)])
