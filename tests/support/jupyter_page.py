@@ -247,6 +247,7 @@ class NotebookPage:
         theme = f"JupyterLab {'Light' if is_light else 'Dark'}"
         self.page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", theme)
         self.page.wait_for_function("light => document.body.dataset.jpThemeLight === light", arg=str(is_light).lower())
+        self.page.wait_for_selector("#jupyterlab-splash", state="detached")  # it lies over the page meanwhile
 
     def save(self) -> None:
         """Save the notebook and wait for it."""
