@@ -78,7 +78,7 @@ def _rows(runs: Sequence[StoredRun]) -> Iterable[Row]:
 
 def _cells(values: Sequence[str]) -> list[str]:
     """Values in the room that there is: of such as differ behind it, from a little before they do."""
-    cells = [one_line(value, CELL_LIMIT) for value in values]
+    cells = [one_line(value, CELL_LIMIT) or NOTHING for value in values]
     if len(set(cells)) < len(set(values)):
         signs = enumerate(zip(*values, strict=False))
         begin = next((at for at, one in signs if len(set(one)) > 1), min(map(len, values))) - _BEFORE

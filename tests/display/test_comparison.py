@@ -68,6 +68,11 @@ def test_a_long_value_is_shown_from_where_it_differs(tmp_path: Path) -> None:
     assert all(f" …tomers/v{number}.csv" in text for number in (1, 2)), text
 
 
+def test_a_value_of_spaces_leaves_no_cell_empty(tmp_path: Path) -> None:
+    text = configured(tmp_path, {"train_set": "  "}, {"train_set": "rows.csv"})
+    assert ["--train-set", "–", "rows.csv"] in [line.split() for line in text.splitlines()]
+
+
 def test_a_config_with_thousands_of_keys_is_compared(tmp_path: Path) -> None:
     configs = [{f"key{number}": number + shift for number in range(4_000)} for shift in (1, 2)]
     assert configured(tmp_path, *configs).count("--key") == 4_000

@@ -382,6 +382,17 @@ def write_columns(run_dir: Path) -> str:
     return path
 
 
+def gone_on_elsewhere(made: Path, machine: Machine) -> str:
+    """Machine b, which this is then, goes on with a run, with columns anew, and sends it."""
+    machine("b")
+    refresh_home()
+    fetch(here(made))
+    go_on(here(made), 3)
+    newer = write_columns(here(made))
+    assert refresh_home() == ""
+    return newer
+
+
 def columns_in(files: Iterable[str]) -> list[str]:
     return [path for path in files if path.startswith("tensorboard/events")]
 
@@ -484,12 +495,7 @@ def test_columns_that_a_run_replaces_while_it_goes_on_are_replaced_there_at_once
 
 def test_who_lists_a_run_that_another_machine_went_on_with_keeps_columns(url: str, machine: Machine) -> None:
     made = sent_run()
-    machine("b")
-    refresh_home()
-    fetch(here(made))
-    go_on(here(made), 3)
-    newer = write_columns(here(made))
-    refresh_home()
+    newer = gone_on_elsewhere(made, machine)
     machine("a")
     assert columns_in(files_of(made)) not in ([], [newer])
     change_notes(made, add=["pii"])
@@ -499,12 +505,7 @@ def test_who_lists_a_run_that_another_machine_went_on_with_keeps_columns(url: st
 
 def test_columns_that_a_killed_driver_had_not_sent_again_do_not_come_back(url: str, machine: Machine) -> None:
     made = sent_run()
-    machine("b")
-    refresh_home()
-    fetch(here(made))
-    go_on(here(made), 3)
-    newer = write_columns(here(made))
-    refresh_home()
+    newer = gone_on_elsewhere(made, machine)
     machine("a")
     for path in columns_in(files_of(made)):
         (made / path).write_text("of before")
@@ -534,12 +535,7 @@ def test_columns_that_somebody_removed_there_stay_here(url: str, machine: Machin
 def test_who_fetches_while_columns_are_replaced_has_the_new_ones_alone_afterwards(url: str, machine: Machine) -> None:
     made = sent_run()
     older = below(url, made)
-    machine("b")
-    refresh_home()
-    fetch(here(made))
-    go_on(here(made), 3)
-    newer = write_columns(here(made))
-    refresh_home()
+    newer = gone_on_elsewhere(made, machine)
     for path in columns_in(older):  # the other machine has not come to removing it
         put_there(url, f"digits/{made.name}/{path}", older[path])
     machine("c")
