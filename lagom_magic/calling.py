@@ -210,7 +210,7 @@ class KeptCall:
         self._notebook_dir = notebook_dir
         self._is_local = is_local
         self.name = str(document.get("train_fn", "function"))
-        self.source = _text_of(layout.newest_source) or f"# the source of {self.name} is not known\n"
+        self.source = text_of(layout.newest_source) or f"# the source of {self.name} is not known\n"
         self.space = space_from_json(document.get("searchspace") or {})
         self.fixed_hparams = self._kept.fixed_hparams
         self.defaults = document.get("defaults") or {}
@@ -247,7 +247,7 @@ class KeptCall:
         """Nothing was made."""
 
 
-def _text_of(path: Path) -> str:
+def text_of(path: Path) -> str:
     """A source for people to read; '' where it cannot be, for what is called does not need it."""
     try:
         return path.read_text(errors="replace")

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from lagom_magic.calling import Call, FunctionCall, KeptCall, kept
+from lagom_magic.calling import Call, FunctionCall, KeptCall, kept, text_of
 from lagom_magic.driver.driver import START_TIMEOUT_S, Driver
 from lagom_magic.driver.launcher import Launcher
 from lagom_magic.driver.past import Past, replay
@@ -35,7 +35,7 @@ from lagom_magic.spec.config import AblationConfig, BaseConfig, DistributedConfi
 from lagom_magic.spec.duration import ALLOWED, seconds
 from lagom_magic.spec.space_json import space_to_json
 from lagom_magic.store.journal import JournalReader
-from lagom_magic.store.layout import default_home
+from lagom_magic.store.layout import RunLayout, default_home
 from lagom_magic.store.mirror import fetch
 from lagom_magic.store.requests import Request
 from lagom_magic.store.store import RunStore
@@ -84,7 +84,10 @@ class Launching:
             resumed = Run(resumed.dir)  # the one given may have been looked at before
         self._notebook_dir = notebook_dir.resolve()
         self._repeated = called if isinstance(called, RepeatedCall) else None
+        #: What the only trial of a repeated one runs with.
+        self._point: Suggestion | None = None
         if self._repeated is not None:
+            self._point = self._repeated.suggestion()
             self._notebook_dir = notebook_dir_of(self._repeated.run) or self._notebook_dir
         self._make_launcher = make_launcher
         self._checkpoint: Path | None = None
@@ -111,9 +114,7 @@ class Launching:
                 self._continued, config, self._call, self._search, self._n_trials(), has_end=has_ended(facts)
             )
             self._n_past = len(facts)
-            self._past = replay(
-                facts, self._search.sampler, self._search.pruner, self._call.fixed_hparams, config.metric
-            )
+            self._past = replay(facts, self._search.sampler, self._search.pruner, self._fixed_hparams, config.metric)
         self._session: SessionInfo | None = None
         self._publisher: Publisher | None = None
         self._call.pack(gives_budgets=self._point is not None or _gives_budgets(self._search, config))
@@ -121,7 +122,8 @@ class Launching:
         self._n_workers = config.workers or os.cpu_count() or 1
         n_points = self._search.sampler.n_trials or 0
         if isinstance(config, AblationConfig):
-            self._notes += _notes_of(config, n_points)
+            assert self._call.components is not None
+            self._notes += _notes_of(config, config.repeats * (1 + len(self._call.components)))
         elif n_points > self._n_trials():
             self._notes += (
                 f"the grid has {n_points:,} points, and {self._n_trials()} of them run; --trials {n_points} runs all.",
@@ -137,6 +139,7 @@ class Launching:
             return (
                 f"resumed: {n_ended} of {self._n_trials()} trials had ended.",
                 *([f"files that did not arrive before the run was cut off: {shown}."] if lost else []),
+                *self._change_of_source(),
             )
         if self._repeated is None or self._checkpoint is not None:
             return ()
@@ -149,10 +152,20 @@ class Launching:
         had = f"there {run.view.metric_name} was {trial.metric!r}" if trial.metric is not None else "there it had none"
         return (f"repeats trial {trial_id} of run {run.id}; {had}.",)
 
+    def _change_of_source(self) -> tuple[str, ...]:
+        """What to say where the run goes on with another function than it has trials of."""
+        if self._continued is None or self._goes_on_as_kept:
+            return ()
+        newest = RunLayout(self._continued.dir).newest_source
+        before = text_of(newest).strip()
+        if before in ("", self._call.source.strip()):
+            return ()
+        return (f"the source is not that of the trials before ({newest.name}): the table holds numbers of both.",)
+
     @property
-    def _point(self) -> Suggestion | None:
-        """What the only trial of a repeated one runs with."""
-        return None if self._repeated is None else self._repeated.suggestion
+    def _fixed_hparams(self) -> dict[str, Any]:
+        """What trials get beside what is suggested to them; a repeated one is suggested all that it had."""
+        return self._call.fixed_hparams if self._point is None else {}
 
     def _will_be_local(self) -> bool:
         if self._make_launcher is not None:
@@ -288,7 +301,7 @@ class Launching:
             sampler=self._search.sampler_name,
             pruner=self._search.pruner_name,
             hparam_names=tuple(self._call.space) if self._call.components is None else (COMPONENT, REPEAT),
-            fixed_hparams=self._call.fixed_hparams if self._point is None else {},
+            fixed_hparams=self._fixed_hparams,
             world_size=n_workers if is_training else 1,
             checkpoint=None if self._checkpoint is None else store.adopt_checkpoint(self._checkpoint),
             averages_metrics=isinstance(config, DistributedConfig) and config.average_metrics,
@@ -420,17 +433,17 @@ def _shortage(session: SessionInfo, slots: int, of_gpus: bool) -> tuple[str, str
     return what, f"use --workers {slots}, or {more}"
 
 
-def _notes_of(config: AblationConfig, n_points: int) -> tuple[str, ...]:
+def _notes_of(config: AblationConfig, n_planned: int) -> tuple[str, ...]:
     """What to say of an ablation before it starts."""
     if config.until_width is not None:
         return (
             "--until-width: who repeats until intervals look narrow stops where they do so by chance, so intervals and "
             f"p are somewhat optimistic; the less so, the more --repeats there are at first ({config.repeats}).",
         )
-    if config.num_trials is None or n_points <= config.num_trials:
+    if config.num_trials is None or n_planned <= config.num_trials:
         return ()
     return (
-        f"the ablation has {n_points:,} trials, and {config.num_trials} of them run; --trials {n_points} runs all.",
+        f"the ablation has {n_planned:,} trials, and {config.num_trials} of them run; --trials {n_planned} runs all.",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,12 +60,10 @@ class RepeatedCall:
     Attributes:
         run: the earlier run.
         trial_id: the trial to repeat; None = all of them.
-        suggestion: what that trial ran with.
     """
 
     run: Run
     trial_id: int | None = None
-    suggestion: Suggestion | None = None
 
     @property
     def is_isolated(self) -> bool:
@@ -73,9 +71,43 @@ class RepeatedCall:
         document = self.run.config
         return bool(document.get("isolate") or (document.get("config") or {}).get("isolate"))
 
+    def suggestion(self) -> Suggestion | None:
+        """What the only trial runs with: that of the trial to repeat, or of a run that repeated one; None = a search's.
+
+        The seed is that of the trial that was the first of them all.
+        """
+        only = _repeated_suggestion(self.run)
+        if self.trial_id is None:
+            return only
+        trial = self.run.view.trials[self.trial_id]
+        if only is not None:
+            seed_id = only.seed_id
+        else:
+            seed_id = int(trial.hparams[REPEAT]) if self.run.is_ablation else trial.id
+        return Suggestion(dict(trial.hparams), trial.budget, seed_id)
+
     def document(self) -> dict[str, Any]:
         """For run.json: where it comes from."""
-        return {"run_id": self.run.id, "trial_id": self.trial_id}
+        suggestion = self.suggestion()
+        return {
+            "run_id": self.run.id,
+            "trial_id": self.trial_id,
+            "suggestion": None if suggestion is None else asdict(suggestion),
+        }
+
+
+def _repeated_suggestion(run: Run) -> Suggestion | None:
+    """What the only trial of a run that repeats one trial runs with; None of other runs."""
+    document = run.config.get("repeats") or {}
+    if document.get("suggestion"):
+        return Suggestion(**document["suggestion"])
+    # As runs were stored that did not say it: what the trial began with, and the seed of the trial that it repeats.
+    trial, trial_id = run.view.trials.get(0), document.get("trial_id")
+    if trial_id is None or trial is None:
+        return None
+    return Suggestion(
+        dict(trial.hparams), trial.budget, trial.hparams[REPEAT] if run.config.get("components") else trial_id
+    )
 
 
 def repeated_trial(run: Run, trial_id: int) -> RepeatedCall:
@@ -91,8 +123,7 @@ def repeated_trial(run: Run, trial_id: int) -> RepeatedCall:
         ids = sorted(run.view.trials)
         known = f"0 to {ids[-1]}" if ids else "none yet"
         raise ConfigError(f"run {run.id} has no trial {trial_id} that was started; it has {known}.")
-    seed_id = int(trial.hparams[REPEAT]) if run.is_ablation else trial_id
-    return RepeatedCall(run, trial_id, Suggestion(dict(trial.hparams), trial.budget, seed_id))
+    return RepeatedCall(run, trial_id)
 
 
 def config_of_trial(run: Run, changed: Mapping[str, Any] | None = None) -> BaseConfig:
@@ -278,6 +309,8 @@ def check_resumable(
         elif isinstance(config, AblationConfig) and config.num_trials is None:
             flag, n_more = "--repeats", 2 * math.ceil(config.repeats * n_ended / max(1, n_trials))
             more = f" --repeats {n_more} goes on with more."
+        elif isinstance(config, AblationConfig) and config.num_trials == n_trials:
+            more = f" --trials {n_trials} is all that may run; a larger one goes on with more."
         if n_ended > n_trials:
             raise ConfigError(
                 f"run {run.id} has {n_ended} trials already, and {flag} is the number in all, which makes "

@@ -213,6 +213,16 @@ def test_fewer_repeats_than_an_ablation_has_are_told_to_be_the_number_in_all() -
         assert str(raised.value).endswith(message)
 
 
+def test_more_repeats_than_trials_may_run_tell_what_is_in_the_way() -> None:
+    run = called(leaves_out, AblationConfig(repeats=1, num_trials=2, workers=1, optimization_key="score"))
+    assert run.view.notices == ["the ablation has 3 trials, and 2 of them run; --trials 3 runs all."]
+    with pytest.raises(ConfigError) as raised:
+        called(RepeatedCall(run), config_of(run, {"repeats": 5}), run)
+    assert str(raised.value).endswith(
+        "2 of 2 trials have ended. --trials 2 is all that may run; a larger one goes on with more."
+    )
+
+
 def test_a_trial_is_repeated_with_its_seed_and_gives_the_same_metric() -> None:
     run = called(noisy, search(4))
     for trial in run.trials[1:3]:
@@ -220,7 +230,48 @@ def test_a_trial_is_repeated_with_its_seed_and_gives_the_same_metric() -> None:
         assert again.dir != run.dir
         assert again.trials[0].hparams == trial.hparams
         assert again.trials[0].metric == trial.metric
-        assert again.config["repeats"] == {"run_id": run.id, "trial_id": trial.id}
+        suggestion = {"hparams": trial.hparams, "budget": None, "seed_id": trial.id}
+        assert again.config["repeats"] == {"run_id": run.id, "trial_id": trial.id, "suggestion": suggestion}
+
+
+def leaves_out(x: Switch(0.0) = 0.3, y: Switch(0.0) = 0.5):  # type: ignore[no-untyped-def]
+    return {"score": x + y + random.random()}
+
+
+def forget_what_it_repeats(run: Run) -> None:
+    """As runs were stored before they kept what their trial was suggested."""
+    document = json.loads((run.dir / "run.json").read_text())
+    document["repeats"].pop("suggestion")
+    (run.dir / "run.json").write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+@pytest.mark.parametrize("function", [noisy, leaves_out])
+def test_the_repetition_of_a_trial_is_repeated_with_its_hyperparameters_and_seed(
+    function: Any, *, is_old: bool
+) -> None:
+    ablation = AblationConfig(repeats=3, workers=1, seed=5, optimization_key="score")
+    run = called(function, search(4) if function is noisy else ablation)
+    trial = run.trials[2]
+    first = called(repeated_trial(run, trial.id), config_of_trial(run))
+    if is_old:
+        forget_what_it_repeats(first)
+    whole = called(RepeatedCall(Run(first.dir)), config_of(first))
+    one = called(repeated_trial(Run(first.dir), 0), config_of_trial(first))
+    third = called(RepeatedCall(whole), config_of(whole))
+    for again in (first, whole, one, third):
+        assert (again.trials[0].hparams, again.trials[0].metric) == (trial.hparams, trial.metric)
+
+
+@pytest.mark.parametrize("n_lines", [0, 1, 2, 4])
+def test_the_repetition_of_a_trial_that_was_cut_off_goes_on(n_lines: int) -> None:
+    run = called(noisy, search(3, hparams={"n": 4}))
+    again = called(repeated_trial(run, 1), config_of_trial(run))
+    cut(again, n_lines)
+    resumed = called(RepeatedCall(Run(again.dir)), config_of(Run(again.dir)), Run(again.dir))
+    assert [trial.metric for trial in resumed.trials] == [run.trials[1].metric]
+    assert resumed.state is RunState.COMPLETE
+    assert not [text for text in resumed.view.notices if "source" in text]
 
 
 def test_a_whole_run_is_repeated_from_its_folder() -> None:
@@ -303,16 +354,18 @@ def test_a_failed_trial_stays_failed_and_a_stopped_one_runs_again() -> None:
     assert [trial.state for trial in resumed.trials] == states
 
 
-def test_the_elapsed_time_leaves_out_the_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("pause_s", [3600.0, -3600.0], ids=["an hour", "the clock set back"])
+def test_the_elapsed_time_leaves_out_the_pause(pause_s: float) -> None:
     run = called(noisy, search(3))
     run = cut(run, line_of(run, "trial_ended", 2))
     journal = run.dir / "events.jsonl"
     facts = [json.loads(line) for line in journal.read_text().splitlines()]
     for fact in facts:
-        fact["time"] -= 3600.0
+        fact["time"] -= pause_s
+    before_s = facts[-1]["time"] - facts[0]["time"]
     journal.write_text("".join(json.dumps(fact) + "\n" for fact in facts))
     resumed = called(RepeatedCall(Run(run.dir)), config_of(run), Run(run.dir))
-    assert json.loads((resumed.dir / "result.json").read_text())["duration_s"] < 60
+    assert before_s < json.loads((resumed.dir / "result.json").read_text())["duration_s"] < before_s + 60
 
 
 def test_an_extension_is_remembered_by_the_next_resume() -> None:
@@ -331,6 +384,8 @@ def test_a_mended_function_is_the_one_that_is_gone_on_with() -> None:
         return {"score": 100.0}
 
     run = called(mended, search(6), run)
+    told = "the source is not that of the trials before (source.py): the table holds numbers of both."
+    assert run.view.notices[-1] == told
     run = cut(run, line_of(run, "trial_ended", 4))
     resumed = called(RepeatedCall(run), config_of(run), run)
     assert sorted(trial.metric or 0 for trial in resumed.trials)[2:] == [100.0] * 4

@@ -81,8 +81,8 @@ def _run_started(view: RunView, fact: RunStarted, time: float) -> None:
     view.metric_name = fact.metric or view.metric_name
     if view.started_at is None:
         view.started_at = time
-    else:  # it is resumed: the pause does not count
-        paused_s = max(0.0, time - (view.ended_at or view.updated_at or time))
+    else:  # it is resumed: the pause does not count, which is negative where the clock was set back
+        paused_s = time - (view.ended_at or view.updated_at or time)
         view.started_at += paused_s
         for trial in view.trials.values():
             trial.paused_s += paused_s

@@ -89,13 +89,18 @@ def _check_face(prog: str, face: str) -> None:
 
 
 def _refuse(verb: Verb, prog: str, word: str) -> NoReturn:
-    flags = [flag for option in verb.options for flag in (option.flag, option.alias) if flag]
+    flags = _flags(verb)
     if word.startswith("--"):
         flag = word.partition("=")[0]
         known = f" Known: {', '.join(flags)}." if flags else " It has none."
-        hint = nearest(flag, flags)
-        raise UsageError(f"{prog}: unknown option {flag}.{hint or known} See {prog} --help.")
+        owners = [other.name for other in VERBS.values() if flag in _flags(other)]
+        hint = f" It is one of {', '.join(owners)}." if owners else nearest(flag, flags) or known
+        raise UsageError(f"{prog}: unknown option {flag}.{hint} See {prog} --help.")
     raise UsageError(f"{prog}: what is {word!r}? See {prog} --help.")
+
+
+def _flags(verb: Verb) -> list[str]:
+    return [flag for option in verb.options for flag in (option.flag, option.alias) if flag]
 
 
 def build_parser(verb: Verb, sign: str) -> LineParser:

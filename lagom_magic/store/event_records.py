@@ -89,6 +89,11 @@ def _message(number: int, content: bytes) -> bytes:
     return bytes((number << 3 | _BYTES,)) + _varint(len(content)) + content
 
 
+def encodable(text: str) -> str:
+    """The text as records hold it: half a surrogate pair, which UTF-8 lacks, is spelled out."""
+    return _text(text).decode()
+
+
 def _text(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 

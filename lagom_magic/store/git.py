@@ -86,9 +86,9 @@ class _Git:
         self._deadline = time.monotonic() + _TIMEOUT_S
 
     def line(self, *arguments: str) -> str:
-        """The first line of an answer; "" for none."""
+        """An answer of one line, or of more where a folder's name has them; "" for none."""
         answer, is_whole = self._ask(arguments, 1 << 16)
-        return os.fsdecode(answer.partition(b"\n")[0]) if is_whole else ""
+        return os.fsdecode(answer.removesuffix(b"\n")) if is_whole else ""
 
     def diff(self) -> tuple[bytes, bool]:
         """The diff and whether it is whole."""

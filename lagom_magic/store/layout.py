@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import math
 import os
 import re
 import secrets
 import stat
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 
 from lagom_magic.errors import ConfigError, StoreError
@@ -20,8 +24,9 @@ FORMAT = 1
 
 _EXPERIMENT_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _RUN_ID = re.compile(r"\d{8}-\d{6}-[a-z0-9]{4}")
-#: Letters and digits that cannot be taken for one another.
-_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+#: Digits and letters that cannot be taken for one another, as they are sorted.
+_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
+_N_LETTERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +194,8 @@ def create_run_dir(home: Path, experiment: str, now: datetime) -> RunLayout:
     parent = home / check_experiment_name(experiment)
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        for _ in range(100):
-            root = parent / f"{now:%Y%m%d-%H%M%S}-{''.join(secrets.choice(_ALPHABET) for _ in range(4))}"
+        for run_id in islice(_RUN_IDS.of(f"{now:%Y%m%d-%H%M%S}"), 100):
+            root = parent / run_id
             try:
                 root.mkdir()
             except FileExistsError:
@@ -202,6 +207,39 @@ def create_run_dir(home: Path, experiment: str, now: datetime) -> RunLayout:
             f"Cannot create a run folder in {parent}: {error}. Set LAGOM_HOME to a folder you own."
         ) from error
     raise StoreError(f"Cannot find a free run id in {parent}: it holds too many runs of this second.")
+
+
+class _RunIds:
+    """Run ids that nobody else has, and that are sorted as this process made them, also within one second."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._second, self._number = "", 0
+
+    def of(self, second: str) -> Iterator[str]:
+        """Ids of a second, until its letters are used up."""
+        while True:
+            with self._lock:
+                if second != self._second:
+                    self._second, self._number = second, secrets.randbelow(len(_ALPHABET) ** _N_LETTERS // 2)
+                else:
+                    room = len(_ALPHABET) ** _N_LETTERS - self._number - 1
+                    if not room:
+                        return
+                    self._number += 1 + secrets.randbelow(math.ceil(room / 16))
+                number = self._number
+            yield f"{second}-{_letters(number)}"
+
+
+_RUN_IDS = _RunIds()
+
+
+def _letters(number: int) -> str:
+    letters = ""
+    for _ in range(_N_LETTERS):
+        number, place = divmod(number, len(_ALPHABET))
+        letters = _ALPHABET[place] + letters
+    return letters
 
 
 def write_whole(path: Path | str, data: bytes) -> None:

@@ -27,7 +27,7 @@ from lagom_magic.events.facts import (
 )
 from lagom_magic.events.paths import OWN_SUFFIX
 from lagom_magic.events.views import RunView
-from lagom_magic.store.event_records import RecordEncoder
+from lagom_magic.store.event_records import RecordEncoder, encodable
 from lagom_magic.store.layout import RunLayout, write_all, write_whole
 
 
@@ -293,11 +293,11 @@ class _Encoder:
         """The columns: the searched hyperparameters, then the fixed ones, then the metrics."""
         infos = [self._searched(name, entry) for name, entry in self._searchspace.items()]
         infos += [
-            self._api.HParamInfo(name=name, type=self._type(_kind([value])))
+            self._api.HParamInfo(name=encodable(name), type=self._type(_kind([value])))
             for name, value in hparams.items()
             if name not in self._searchspace
         ]
-        columns = [self._api.MetricInfo(name=self._api.MetricName(tag=name)) for name in metrics]
+        columns = [self._api.MetricInfo(name=self._api.MetricName(tag=encodable(name))) for name in metrics]
         experiment = self._api.Experiment(hparam_infos=infos, metric_infos=columns, time_created_secs=time)
         content = self._data.HParamsPluginData(version=0, experiment=experiment).SerializeToString()
         return self._records.hparams("experiment", content, time)
@@ -305,10 +305,10 @@ class _Encoder:
     def _searched(self, name: str, entry: Mapping[str, Any]) -> Any:
         choices = entry.get("choices")
         if choices is None:
-            info = self._api.HParamInfo(name=name, type=self._api.DATA_TYPE_FLOAT64, differs=True)
+            info = self._api.HParamInfo(name=encodable(name), type=self._api.DATA_TYPE_FLOAT64, differs=True)
             info.domain_interval.min_value, info.domain_interval.max_value = entry["low"], entry["high"]
             return info
-        info = self._api.HParamInfo(name=name, type=self._type(_kind(choices)), differs=True)
+        info = self._api.HParamInfo(name=encodable(name), type=self._type(_kind(choices)), differs=True)
         for choice in choices:
             self._set_value(info.domain_discrete.values.add(), choice, name in self._as_text)
         return info
@@ -325,7 +325,7 @@ class _Encoder:
         elif isinstance(plain, float):
             target.number_value = plain
         else:
-            target.string_value = plain
+            target.string_value = encodable(plain)
 
 
 def _as_kind(value: Any, as_text: bool) -> bool | float | str:

@@ -284,7 +284,8 @@ def test_resume_and_rerun_without_a_name_mean_the_last_run(notebook: Notebook, v
 def test_rerun_of_a_trial_is_one_call_with_what_it_had(notebook: Notebook) -> None:
     run = stored_search(notebook)
     launch = notebook.launched(f"%lagom rerun {run.id} --trial 0")
-    assert launch.train_fn == RepeatedCall(run, 0, Suggestion({"lr": 0.25}, None, 0))
+    assert launch.train_fn == RepeatedCall(run, 0)
+    assert RepeatedCall(run, 0).suggestion() == Suggestion({"lr": 0.25}, None, 0)
     assert type(launch.config) is BaseConfig
     assert (launch.config.metric, launch.config.seed, launch.config.workers) == ("accuracy", 0, 1)
 

@@ -45,6 +45,11 @@ def test_every_option_of_this_version_is_in_the_help(verb: object) -> None:
             "hpo --desc hi",
             "UsageError: %%lagom hpo: unknown option --desc. Did you mean --description? See %%lagom hpo --help.",
         ),
+        (
+            "run --trials 5",
+            "UsageError: %%lagom run: unknown option --trials. It is one of hpo, ablate, resume. "
+            "See %%lagom run --help.",
+        ),
         ("hpo --trials", "UsageError: %%lagom hpo: argument --trials: expected one argument. See %%lagom hpo --help."),
         ("hpo --trials 1 --trials 2", "UsageError: %%lagom hpo: --trials is given twice. See %%lagom hpo --help."),
         (
@@ -93,8 +98,8 @@ def test_line_verbs_complain_by_their_own_name() -> None:
         "UsageError: %lagom stop: unknown option --noww. Did you mean --now? See %lagom stop --help."
     )
     assert (
-        complaint("status --all", "%lagom")
-        == "UsageError: %lagom status: unknown option --all. It has none. See %lagom status --help."
+        complaint("status --every", "%lagom")
+        == "UsageError: %lagom status: unknown option --every. It has none. See %lagom status --help."
     )
     assert complaint("prune", "%lagom") == (
         "UsageError: %lagom prune: which TRIAL? It is to give up on a running trial of the live run, or of another "

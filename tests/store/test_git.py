@@ -48,6 +48,11 @@ def test_a_clean_folder_is_a_commit_on_a_branch(repository: Path) -> None:
     )
 
 
+def test_a_repository_whose_folder_has_a_line_break_in_its_name_is_known_by_all_of_it(repository: Path) -> None:
+    moved = repository.rename(repository.with_name("new\nline\n"))
+    assert state(moved / "nb").root == str(moved)
+
+
 def test_changes_of_the_folder_are_its_diff_staged_or_not_and_notebooks_come_last(repository: Path) -> None:
     nb = repository / "nb"
     (nb / "a.ipynb").write_text("{}\n")

@@ -51,6 +51,11 @@ def test_many_drivers_that_begin_in_the_same_second_get_folders_of_their_own(tmp
     assert len(made) == len(set(made)) == 80
 
 
+def test_runs_of_one_second_are_sorted_as_they_were_begun(tmp_path: Path) -> None:
+    made = [create_run_dir(tmp_path, name, NOW).root.name for name in ["x", "y"] * 50]
+    assert made == sorted(made)
+
+
 def test_a_home_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="LAGOM_HOME"):

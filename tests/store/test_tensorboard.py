@@ -148,6 +148,22 @@ def test_any_hparam_can_be_shown(tmp_path: Path, value: object) -> None:
     )
 
 
+def test_texts_that_utf8_lacks_are_spelled_out_everywhere(tmp_path: Path) -> None:
+    odd, shown = "s\udcff", "s\\udcff"
+    space = {odd: {"kind": "Categorical", "choices": [odd, "b"]}}
+    writer = TensorBoardWriter(RunLayout(tmp_path), space)
+    for fact in [*begun(), TrialStarted(0, 1, 1, {odd: odd, f"{odd}2": 1.0}), end(0, **{odd: 0.5})]:
+        writer.add(fact, 1e9)
+    writer.close()
+    board = Board(tmp_path / "tensorboard")
+    assert board.scalars("0000", shown) == [(0, 0.5)]
+    assert board.sessions()["0000"].hparams[shown].string_value == shown
+    experiment = board.experiment()
+    assert [info.name for info in experiment.hparam_infos] == [shown, f"{shown}2"]
+    assert [info.name.tag for info in experiment.metric_infos] == [shown]
+    assert experiment.hparam_infos[0].domain_discrete.values[0].string_value == shown
+
+
 def test_a_choice_of_mixed_kinds_is_text_everywhere(tmp_path: Path) -> None:
     space = {"c": {"kind": "Categorical", "choices": [None, 1, "auto"]}}
     writer = TensorBoardWriter(RunLayout(tmp_path), space)
