@@ -278,16 +278,22 @@ def _learn_metrics(view: RunView, trial: TrialView, metrics: Metrics, *, is_auto
         view.metric_names[name] = None
 
 
+def _is_same(value: float, other: float) -> bool:
+    return value == other or (math.isnan(value) and math.isnan(other))
+
+
 def _compare(view: RunView, trial: TrialView, final_metrics: Metrics, time: float) -> None:
     """Let a complete trial's metric take part in best, worst and mean."""
     value = trial.metric
-    if value is None or not math.isfinite(value):
+    if value is None:
         return
     if view.n_valued == 0 and (view.header is None or view.header.metric is None):
         # What trials broadcast gave the name only for the time being.
-        names = [name for name, final in final_metrics.items() if final == value]
+        names = [name for name, final in final_metrics.items() if _is_same(final, value)]
         if names and view.metric_name not in names:
             view.metric_name = "metric" if "metric" in names else names[0]
+    if not math.isfinite(value):
+        return
     view.n_valued += 1
     view.metric_sum += value
     best, worst = view.best, view.worst

@@ -172,6 +172,12 @@ def test_without_a_named_metric_the_final_one_gives_the_name_and_not_the_reports
     assert view.metric_name == name
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_metric_that_is_not_finite_has_its_name_all_the_same(value: float) -> None:
+    ended = TrialEnded(0, 1, 1, TrialState.COMPLETE, {"accuracy": value, "n": 3.0}, value)
+    assert view_of([begin(metric=None), start(0), ended]).metric_name == "accuracy"
+
+
 def test_a_named_metric_keeps_its_name() -> None:
     ended = TrialEnded(0, 1, 1, TrialState.COMPLETE, {"metric": 0.9}, 0.9)
     assert view_of([begin(), start(0), ended]).metric_name == "accuracy"
