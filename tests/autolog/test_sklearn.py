@@ -29,6 +29,19 @@ def test_the_outermost_fit_and_its_score_are_logged(track: Track) -> None:
     assert logged.trial.warnings == ()
 
 
+def test_scores_of_different_estimators_are_no_curve(track: Track) -> None:
+    def train():
+        from sklearn.tree import DecisionTreeClassifier
+
+        tree, line = DecisionTreeClassifier(max_depth=1).fit(X, Y), LogisticRegression().fit(X, Y)
+        return [model.score(X[:n], Y[:n]) for n in (30, 40) for model in (tree, line)][-1]
+
+    logged = track(train)
+    assert [step for step, _ in logged.curve("score")] == [0, 2]
+    assert [step for step, _ in logged.curve("LogisticRegression.score")] == [1, 3]
+    assert logged.curve("LogisticRegression.score")[-1][1] == logged.trial.metric
+
+
 def test_a_cross_validation_is_one_report_though_its_name_was_imported_before(track: Track) -> None:
     def train(c):
         return cross_val_score(LogisticRegression(C=c), X, Y, cv=4).mean()

@@ -47,6 +47,8 @@ class Record:
         #: {prefix as asked for: what was recorded under it}
         self._recorded: dict[str, list[dict[str, Any]]] = {}
         self._troubled: set[str] = set()
+        #: What was recorded → the name of whose it was first.
+        self._first: dict[str, str] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy in another process, or by `copy.deepcopy`, records nothing."""
@@ -73,6 +75,10 @@ class Record:
     def is_outermost(self) -> bool:
         """Whether no call of scikit-learn is open."""
         return not self._open
+
+    def is_first(self, what: str, whose: str) -> bool:
+        """Whether it belongs to the one of this name that had the first such in the trial."""
+        return self._first.setdefault(what, whose) == whose
 
     @contextmanager
     def guard(self, library: str) -> Iterator[None]:

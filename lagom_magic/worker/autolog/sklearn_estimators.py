@@ -85,7 +85,8 @@ def _score(original: Callable[..., Any], record: Record) -> Callable[..., Any]:
             value = original(self, *args, **kwargs)
         if is_outermost:
             with record.guard("sklearn"):
-                record.report({"score": value})
+                cls = type(self).__name__
+                record.report({"score" if record.is_first("score", cls) else f"{cls}.score": value})
         return value
 
     return score
