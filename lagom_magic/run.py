@@ -221,6 +221,12 @@ class Run(Mapping[str, Any]):
         return document if isinstance(document, dict) else {}
 
     @property
+    def description(self) -> str:
+        """Of `--description`; "" without one."""
+        config = self.config.get("config")
+        return str(config.get("description") or "") if isinstance(config, dict) else ""
+
+    @property
     def tags(self) -> tuple[str, ...]:
         """Of `--tag`, and of `%lagom tag` since."""
         return tags_of(self.dir)

@@ -105,7 +105,7 @@ def _render(view: RunView, now: float, folder: str, limits: Limits) -> str:
         # The second and third class keep MathJax from typesetting what stands between dollar signs.
         f'<div class="lagom-run tex2jax_ignore mathjax_ignore" role="group" aria-label="{escape(label)}">'
         f"<style>{_style()}</style>"
-        f"{'' if limits.is_whole else _head(view)}{_bar(view)}{_tiles(view, picture, now)}{_notices(view)}"
+        f"{'' if limits.is_whole else _head(view)}{_bar(view)}{_tiles(view, picture, now)}{_notices(view, limits)}"
         f"{components}{trials}{_foot(view, folder)}</div>"
     )
 
@@ -165,8 +165,9 @@ def _tile(value: str, unit: str, detail: str) -> str:
     return f'<div class="lg-tile"><b>{escape(value)}{small}</b> <span>{escape(parts)}</span></div>'
 
 
-def _notices(view: RunView) -> str:
-    items = "".join(f"<li>{escape(text)}</li>" for text in summary.notices(view))
+def _notices(view: RunView, limits: Limits) -> str:
+    warnings = [] if limits.is_whole else summary.warnings(view)  # a report has a section of them
+    items = "".join(f"<li>{escape(text)}</li>" for text in (*warnings, *summary.notices(view)))
     return f'<ul class="lg-notices" aria-label="notices">{items}</ul>' if items else ""
 
 

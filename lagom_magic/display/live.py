@@ -17,7 +17,7 @@ from types import TracebackType
 from lagom_magic.display.lines import Lines
 from lagom_magic.display.publisher import FACES, Bundle, Publisher
 from lagom_magic.events.fold import RunView, fold
-from lagom_magic.store.journal import JournalReader
+from lagom_magic.store.journal import JournalReader, interrupt, is_being_written
 
 TURN_INTERVAL_S = 0.1
 TABLE_INTERVAL_S = 0.25
@@ -49,7 +49,7 @@ class Display:
             shows_past_lines: what was printed before now too, as by a run before it was resumed.
         """
         self._publisher, self._clock = publisher, clock
-        self._journal = JournalReader(run_dir)
+        self._run_dir, self._journal = run_dir, JournalReader(run_dir)
         self._lines = Lines(run_dir, publisher.line_budget_bytes, shows_past=shows_past_lines)
         self._folder = readable_folder(run_dir)
         self._view = RunView()
@@ -73,6 +73,8 @@ class Display:
 
     def close(self, final: bool = True, timeout_s: float = 5.0) -> bool:
         """End the thread; with `final` the complete table and all remaining lines are shown first.
+
+        A run that nobody drives any more and that has no end is shown as interrupted then.
 
         Returns:
             Whether the thread has ended within `timeout_s`; one that hangs in a publisher is left behind.
@@ -130,8 +132,10 @@ class Display:
             self._publisher.write(lines)
         now = time.monotonic()
         if self._publisher.is_live and now >= self._table_due_at:
-            cost_s = self._show(is_final=False)
-            self._table_due_at = now + max(TABLE_INTERVAL_S, cost_s / TABLE_SHARE)
+            began_s = time.thread_time()
+            self._read()
+            self._show(is_final=False)
+            self._table_due_at = now + max(TABLE_INTERVAL_S, (time.thread_time() - began_s) / TABLE_SHARE)
             self._is_table_stale = False
 
     def _write_all(self) -> None:
@@ -139,18 +143,22 @@ class Display:
             self._publisher.write(lines)
 
     def _show_last(self) -> None:
+        is_driven = is_being_written(self._run_dir)  # before reading: what a run writes before its end is read then
+        self._read()
+        if not is_driven:
+            interrupt(self._view)
         self._show(is_final=True)
 
-    def _show(self, is_final: bool) -> float:
-        """Draw the table, and show it when it differs; returns the CPU seconds it took."""
-        began_s = time.thread_time()
+    def _read(self) -> None:
         for line in self._journal.read_new():
             fold(self._view, line.fact, line.time)
+
+    def _show(self, is_final: bool) -> None:
+        """Draw the table, and show it when it differs."""
         bundle = render(self._view, self._clock(), self._folder, self._publisher.mime_types)
         if is_final or bundle != self._shown:
             self._publisher.show(bundle, is_final)
             self._shown = bundle
-        return time.thread_time() - began_s
 
 
 def render(view: RunView, now: float, folder: str, mime_types: tuple[str, ...] = tuple(FACES)) -> Bundle:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from lagom_magic.display.ablation import is_ablation
 from lagom_magic.display.rows import Columns
 from lagom_magic.display.wording import NOTHING, count, duration, hparam, metric, number, one_line, percent
@@ -18,6 +20,8 @@ STATES = (
     TrialState.WAITING,
 )
 NAME_LIMIT = 40
+#: Different warnings of trials that are told.
+WARNING_LIMIT = 3
 
 
 def experiment_name(view: RunView) -> str:
@@ -165,6 +169,23 @@ def notices(view: RunView, limit: int = 5) -> list[str]:
     reason = [one_line(view.state_reason, 400)] if view.state_reason else []
     earlier = [f"{count(n_earlier, 'earlier notice')} in the run folder"] if n_earlier else []
     return [*_failures(view), *earlier, *texts, *reason]
+
+
+def warnings(view: RunView) -> list[str]:
+    """What trials warn of, each text once: '12 trials warn, e.g. trial 3: 'value' is a DataFrame, …'."""
+    found: dict[str, list[TrialView]] = {}
+    for trial in view.trials.values():
+        for text in dict.fromkeys(trial.warnings):
+            found.setdefault(text, []).append(trial)
+    told = [f"{_warners(trials)}: {one_line(text, 300)}" for text, trials in islice(found.items(), WARNING_LIMIT)]
+    n_more = len(found) - len(told)
+    more = [f"and {count(n_more, 'more warning')}: lagom_run.trials[i].warnings"] if n_more else []
+    return [*told, *more]
+
+
+def _warners(trials: list[TrialView]) -> str:
+    first = f"trial {trial_label(trials[0])}"
+    return f"{first} warns" if len(trials) == 1 else f"{count(len(trials), 'trial')} warn, e.g. {first}"
 
 
 def _why_no_best(view: RunView) -> str:

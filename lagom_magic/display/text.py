@@ -44,7 +44,7 @@ def render_text(view: RunView, now: float, folder: str) -> str:
         _table(view, columns, now),
         summary.constants_line(columns),
     ]
-    notices = [f"! {text}" for text in summary.notices(view)]
+    notices = [f"! {text}" for text in (*summary.warnings(view), *summary.notices(view))]
     return "\n".join([*(part for part in parts if part), *notices, f"run folder: {one_line(folder, 400)}"])
 
 

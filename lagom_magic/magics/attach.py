@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lagom_magic.launching import display_of, publisher_of
+from lagom_magic.resuming import how_to_go_on
 
 if TYPE_CHECKING:
     from lagom_magic.run import Run
@@ -18,7 +19,7 @@ def attach(run: Run, ui: str) -> str:
         ui: "auto", "widget", "html" or "text".
 
     Returns:
-        What to say at the end; "" when the view has said it.
+        What to say at the end, such as how to go on with a run that ended early; "" when the view has said it.
     """
     display = display_of(run, publisher_of(ui))
     if display is None:
@@ -33,4 +34,4 @@ def attach(run: Run, ui: str) -> str:
         display.close()
         raise
     display.close()
-    return ""
+    return how_to_go_on(run)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 
 from lagom_magic.display.text import render_text
-from lagom_magic.display.wording import NOTHING, metric
+from lagom_magic.display.wording import NOTHING, metric, one_line
 from lagom_magic.magics.backend import Backend
 from lagom_magic.magics.finding import Finding
 from lagom_magic.magics.namespace import named_run
@@ -206,7 +206,17 @@ def _session(session: SessionInfo) -> str:
 
 
 def _face(run: Run) -> str:
-    return f"{render_text(run.view, time.time(), str(run.dir))}{_hint(run)}"
+    return f"{render_text(run.view, time.time(), str(run.dir))}{_noted(run)}{_hint(run)}"
+
+
+def _noted(run: Run) -> str:
+    """Lines with what people have said of a run; '' where nobody has."""
+    noted = {
+        "description": one_line(run.description, 500),
+        "tags": ", ".join(one_line(tag, 64) for tag in run.tags),
+        "note": one_line(run.note, 500),
+    }
+    return "".join(f"\n{what}: {text}" for what, text in noted.items() if text)
 
 
 def _hint(run: Run) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import tempfile
 from pathlib import Path
@@ -51,6 +52,7 @@ def test_a_display_that_followed_the_journal_line_by_line_ends_with_the_same_fac
         open(tmp_path / "events.jsonl", "w", encoding="utf-8") as growing,
         Display(tmp_path, publisher, clock=lambda: (view.updated_at or 0.0) + 1) as display,
     ):
+        fcntl.flock(growing, fcntl.LOCK_EX)  # as its driver does
         for line in journal.read_text("utf-8").splitlines(keepends=True):
             growing.write(line)
             growing.flush()

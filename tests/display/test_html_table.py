@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from display_runs import BEGAN, run_started, some_run, trial_facts, view_of
 
-from lagom_magic.display.html import SIZE_LIMIT_BYTES, render_html
+from lagom_magic.display.html import SIZE_LIMIT_BYTES, render_html, render_whole_html
 from lagom_magic.display.live import render
 from lagom_magic.events.facts import (
     Fact,
@@ -135,6 +135,13 @@ def test_the_head_says_what_a_person_wants_to_know() -> None:
         "tpe · asha · seed 7 lagom_runs/digits/x",
     ):
         assert words in text
+
+
+def test_what_trials_warn_of_is_a_notice_but_in_a_report_which_has_a_section_of_it() -> None:
+    warned = TrialEnded(0, 1, 1, TrialState.COMPLETE, metric=0.5, warnings=("'value' is a <DataFrame>",))
+    view = view_of([run_started(), *trial_facts(0, None), warned])
+    assert "trial 0 warns: 'value' is a <DataFrame>" in Page(render_html(view, BEGAN, "x")).text
+    assert "warns" not in render_whole_html(view, BEGAN, "x")
 
 
 def test_pictures_and_the_bar_have_text_alternatives() -> None:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from display_runs import BEGAN, AwaitedPublisher, GrowingRun, run_started, some_
 from lagom_magic.display.live import Display, readable_folder, render
 from lagom_magic.display.publisher import Bundle, RecordingPublisher, TerminalPublisher
 from lagom_magic.events.facts import RunEnded, RunState, TrialState
-from lagom_magic.store.journal import read_view
+from lagom_magic.store.journal import INTERRUPTED, read_view
 
 
 def at_the_beginning() -> float:
@@ -177,6 +180,38 @@ def test_a_run_that_another_process_drives_looks_the_same(tmp_path: Path) -> Non
         publisher.wait_until(lambda: "· complete ·" in publisher.text)
     assert publisher.bundles[-1] == render(read_view(here.folder), BEGAN, str(there.folder))
     assert json.loads(lines[-1])["type"] == "run_ended"
+
+
+@contextmanager
+def driven(run: GrowingRun) -> Iterator[None]:
+    """While it lasts, somebody drives the run."""
+    with open(run.folder / "events.jsonl", "ab") as journal:
+        fcntl.flock(journal, fcntl.LOCK_EX)
+        yield
+
+
+def test_a_driver_that_dies_while_its_run_is_shown_leaves_it_interrupted(tmp_path: Path) -> None:
+    run, publisher = GrowingRun(tmp_path / "run"), AwaitedPublisher()
+    with Display(run.folder, publisher, at_the_beginning) as display, driven(run):
+        run.record(some_run())
+        display.wake()
+        publisher.wait_until(lambda: "RUNNING" in publisher.text)
+    for face in publisher.bundles[-1].values():
+        assert INTERRUPTED in face
+        assert "running on 1" not in face
+    assert "· failed · 6 of 30 trials" in publisher.text
+    assert "5     STOPPED" in publisher.text
+
+
+def test_a_run_that_goes_on_is_left_as_it_runs(tmp_path: Path) -> None:
+    run, publisher = GrowingRun(tmp_path / "run"), AwaitedPublisher()
+    with driven(run):
+        run.record(some_run())
+        display = Display(run.folder, publisher, at_the_beginning)
+        display.start()
+        display.leave()
+    assert "· running on 1 worker ·" in publisher.text
+    assert "5     RUNNING" in publisher.text
 
 
 def test_a_folder_below_here_is_shown_as_a_person_would_write_it(

@@ -1,9 +1,21 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from display_runs import BEGAN, run_started, some_run, trial_facts, view_of
 
 from lagom_magic.display.text import render_text
-from lagom_magic.events.facts import Noticed, RunEnded, RunState, TrialError, TrialState, WorkerLost, WorkerRegistered
+from lagom_magic.events.facts import (
+    Fact,
+    Noticed,
+    RunEnded,
+    RunState,
+    TrialEnded,
+    TrialError,
+    TrialState,
+    WorkerLost,
+    WorkerRegistered,
+)
 from lagom_magic.events.views import RunView
 
 
@@ -54,6 +66,22 @@ def test_why_a_run_ended_early_and_notices_are_told() -> None:
     assert "digits 20261122-093000-k3f7 · stopped · 0 of 30 trials" in text
     assert "! 3 slots for 4 workers\n! stopped by ■" in text
     assert "(no complete trial)" in text
+
+
+def test_what_trials_warn_of_is_told_once_for_each_text() -> None:
+    facts: list[Fact] = [run_started()]
+    for number in range(12):
+        *before, ended = trial_facts(number, TrialState.COMPLETE)
+        assert isinstance(ended, TrialEnded)
+        own = (f"'path{number}': there is no file",) if number > 8 else ()
+        facts += [*before, replace(ended, warnings=("'value' is a\x1b[31m\nDataFrame", *own))]
+    text = render_text(view_of(facts), BEGAN, "x")
+    assert [line for line in text.split("\n") if line.startswith("!")] == [
+        "! 12 trials warn, e.g. trial 0: 'value' is a DataFrame",
+        "! trial 9 warns: 'path9': there is no file",
+        "! trial 10 warns: 'path10': there is no file",
+        "! and 1 more warning: lagom_run.trials[i].warnings",
+    ]
 
 
 def test_lost_workers_and_gpus_are_counted() -> None:

@@ -1,3 +1,6 @@
+import json
+from dataclasses import replace
+
 import pytest
 from magic_shell import LiveStandIn, Notebook, store_run
 from store_runs import begun, complete_trial, record, run_on_disk, store_in
@@ -6,6 +9,7 @@ from lagom_magic.events.facts import Fact, RunEnded, RunState
 from lagom_magic.run import Run
 from lagom_magic.store.layout import default_home
 from lagom_magic.store.requests import Request
+from lagom_magic.store.tags import change_notes
 
 
 def said(notebook: Notebook, capsys: pytest.CaptureFixture[str], line: str) -> str:
@@ -96,6 +100,26 @@ def test_show_draws_a_run_that_its_last_letters_name(notebook: Notebook, capsys:
     assert f"digits {stored.id}" in shown
     assert f"run folder: {stored.dir}" in shown
     assert notebook.error("%lagom show 2019").startswith("StoreError: There is no run '2019'")
+
+
+def test_show_says_what_people_noted_of_a_run(notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+    stored = store_run()
+    assert "tags" not in said(notebook, capsys, "%lagom show")
+    document = {**stored.config, "config": {"description": "a first\n\x1b[31mtry", "tags": ["team=vision"]}}
+    (stored.dir / "run.json").write_text(json.dumps(document))
+    change_notes(stored.dir, add=["keep"], note="a good one\nsee the wiki")
+    assert said(notebook, capsys, "%lagom show").splitlines()[-4:] == [
+        f"run folder: {stored.dir}",
+        "description: a first try",
+        "tags: team=vision, keep",
+        "note: a good one see the wiki",
+    ]
+
+
+def test_show_says_what_trials_warn_of(notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+    warned = [replace(end, warnings=("it is\nodd",)) for end in complete_trial(0, 0.5)[1:]]
+    run_on_disk(default_home(), facts=[*begun(), *complete_trial(0, 0.5)[:1], *warned, RunEnded(RunState.COMPLETE)])
+    assert "\n! trial 0 warns: it is odd\n" in said(notebook, capsys, "%lagom show")
 
 
 def test_best_shows_the_trial_and_its_hyperparameters(notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,3 +44,23 @@ def test_a_run_is_watched_from_a_second_kernel_until_its_end(tmp_path: Path, jup
         assert "at the gate" in watching.text
         assert first.value("lagom_run.trials[0].metrics['accuracy']") == "0.75"
         assert second.value("lagom_run.trials[0].metrics['accuracy']") == "0.75"
+
+
+def test_a_run_whose_kernel_is_killed_is_left_as_interrupted_where_it_is_watched(
+    tmp_path: Path, jupyter_loop: None
+) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    with open_kernel(tmp_path) as first, open_kernel(tmp_path) as second:
+        first.start(CELL.replace("GATE", f"'{gate}'")).until_shown("RUNNING")
+        watching = second.start("%lagom attach watched")
+        watching.until_shown("RUNNING")
+        first.kill()
+        watching.end()
+        assert watching.error == "", str(watching)
+        (shown,) = watching.displays.values()
+        for face in (shown["text/plain"], shown["text/html"]):
+            assert "interrupted: its driver ended before the run did" in face
+            assert "running on 1" not in face
+        assert "STOPPED" in shown["text/plain"]
+        assert watching.text.endswith(" goes on with what is missing\n")
