@@ -9,15 +9,14 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lagom_magic.errors import StoreError
 from lagom_magic.events.facts import Fact, FileStored, FilesUsed, ModelExported, RunEnded, TrialEnded, TrialStarted
 from lagom_magic.store.layout import RunLayout
-from lagom_magic.store.model_version import Details
-from lagom_magic.store.registry import add, names, versions
+from lagom_magic.store.model_version import Details, Hashes, fingerprint_of
+from lagom_magic.store.registry import add, mark_registered, names, versions, was_registered
 
 #: Of how many exports that never arrived the notice tells by name.
 _MAX_NAMED = 5
@@ -138,21 +137,17 @@ class Exports:
         return f"Not in the model registry, because the trial did not end or files did not arrive: {named}{more}."
 
 
-#: What is one export of a run: (trial_id, attempt, folder).
-_Key = tuple[int | None, int | None, str | None]
-
-
 class Registrar:
     """Makes the versions of a run's exports."""
 
     def __init__(self, layout: RunLayout) -> None:
         self._layout = layout
         self._home = layout.root.parent.parent
-        #: Model → this run's exports that the registry had when a past one was first asked for.
-        self._registered: dict[str, set[_Key]] = {}
+        #: Model → fingerprints of the versions that the registry had when a past export was first asked for.
+        self._versions: dict[str, set[str]] = {}
 
     def register(self, export: Export) -> None:
-        """Make the version of an export; a past one may have it already.
+        """Make the version of an export; a past one may have, or have had, it already.
 
         Args:
             export: whole.
@@ -163,10 +158,11 @@ class Registrar:
             OSError: as the file system reports it, when a file is gone.
         """
         fact, root = export.fact, self._layout.root
-        if export.is_past and self._is_registered(fact):
-            return
         trial_dir = self._layout.trial_dir(fact.trial_id, fact.attempt)
         inner = {file.path.removeprefix(fact.folder + "/"): file for file in export.files}
+        hashes = {path: file.sha256 for path, file in inner.items()}
+        if export.is_past and self._was_registered(fact, hashes):
+            return
 
         def place(folder: Path) -> Details:
             for path, file in inner.items():
@@ -186,19 +182,22 @@ class Registrar:
                 inputs=_inputs(export.used),
             )
 
-        add(self._home, fact.name, place, {path: file.sha256 for path, file in inner.items()})
+        add(self._home, fact.name, place, hashes)
 
-    def _is_registered(self, fact: ModelExported) -> bool:
-        if fact.name not in self._registered:
-            self._registered[fact.name] = set(self._exports_in_registry(fact.name))
-        return (fact.trial_id, fact.attempt, fact.folder) in self._registered[fact.name]
+    def _was_registered(self, fact: ModelExported, hashes: Hashes) -> bool:
+        fingerprint = fingerprint_of(self._layout.root.name, fact.trial_id, fact.attempt, fact.folder, hashes)
+        if was_registered(self._home, fact.name, fingerprint):
+            return True
+        if fingerprint not in self._versions_of(fact.name):
+            return False
+        mark_registered(self._home, fact.name, fingerprint)  # by a killed driver, or an older lagom_magic
+        return True
 
-    def _exports_in_registry(self, name: str) -> Iterator[_Key]:
-        if name not in names(self._home):
-            return
-        for version in versions(self._home, name).versions:
-            if version.run is not None and version.run["id"] == self._layout.root.name:
-                yield version.trial_id, version.attempt, version.folder
+    def _versions_of(self, name: str) -> set[str]:
+        if name not in self._versions:
+            found = versions(self._home, name).versions if name in names(self._home) else ()
+            self._versions[name] = {version.fingerprint for version in found}
+        return self._versions[name]
 
 
 def _inputs(used: FilesUsed | None) -> tuple[dict[str, object], ...]:
@@ -210,10 +209,13 @@ def _link(path: Path, target: Path, trial_dir: Path) -> None:
     """The same file under another name where the file system can do that, else a copy.
 
     Raises:
-        StoreError: when it is no regular file any more, or lies elsewhere.
+        StoreError: when it is gone, is no regular file any more, or lies elsewhere.
         OSError: as the file system reports it.
     """
-    is_within = path.resolve(strict=True).is_relative_to(trial_dir.resolve())
+    try:
+        is_within = path.resolve(strict=True).is_relative_to(trial_dir.resolve())
+    except FileNotFoundError as error:
+        raise StoreError(f"{path} is not there any more.") from error
     if not is_within or not stat.S_ISREG(path.lstat().st_mode):
         raise StoreError(f"{path} is no regular file of the trial any more.")
     try:

@@ -8,7 +8,8 @@ systems can create a file only where there is none; so a claim is a file of a na
 `.claims/<model>/<number>.<random>`. Who writes one and then finds itself alone with that number has it; who finds
 others takes a later one. Of two that claim at once the one that looks last sees both, so never do both have it.
 Claims stay: the number of a version that was deleted is not given again, and a copy of such a version is known by its
-claim and goes, too.
+claim and goes, too. When all of an export of a run is there, `.claims/<model>/<number>.<fingerprint>` says so, for
+ever: another machine that went on with that run, and made the same version, takes that one and sends none.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from lagom_magic.spec.names import is_plain_name
 from lagom_magic.store.layout import default_home, home_url
 from lagom_magic.store.locks import locked
 from lagom_magic.store.model_version import DOCUMENT, FILES, ModelVersion
-from lagom_magic.store.registry import FOLDER, is_number, names, renumber, versions
+from lagom_magic.store.registry import FOLDER, is_number, mark_registered, names, renumber, versions
 from lagom_magic.store.remote import Remote, RemoteError, open_remote
 
 logger = logging.getLogger("lagom_magic.store")
@@ -48,14 +49,65 @@ def send_models(home: Path, remote: Remote) -> None:
             continue
         with _sending(home, name):
             for version in versions(home, name).versions:  # another process may have sent or renamed some meanwhile
-                if not _marker(home, "models", version.name, version.version).exists():
+                if _marker(home, "models", version.name, version.version).exists():
+                    continue
+                number = _number_there(version, remote)
+                if number is None:
                     _send(home, version, remote)
+                else:
+                    _take_theirs(home, version, number, remote)
+
+
+def _number_there(version: ModelVersion, remote: Remote) -> int | None:
+    """The number under which the same export of a run was sent already, if it was."""
+    if not version.fingerprint:
+        return None
+    claims = _claims_of(version.name, remote)
+    return next((_number_of(claim) for claim in claims if _suffix_of(claim) == version.fingerprint), None)
+
+
+def _take_theirs(home: Path, version: ModelVersion, number: int, remote: Remote) -> None:
+    """Let ours, which is the same export, be the version there: its number and document, our files."""
+    theirs = version.dir.with_name(str(number))
+    document = f"{FOLDER}/{version.name}/{number}/{DOCUMENT}"
+    if remote.size_of(document) is None:
+        _tell_deleted(version, remote)
+        _drop(home, version)
+    elif theirs != version.dir and theirs.exists():  # fetched already; or ours in its place gets another number
+        _drop(home, version)
+    else:
+        _replace_document(version, document, remote)
+        os.rename(version.dir, theirs)
+        _mark(home, "models", version.name, number)
+
+
+def _replace_document(version: ModelVersion, document: str, remote: Remote) -> None:
+    beside = version.dir.parent / f".part-{secrets.token_hex(8)}"
+    try:
+        remote.get(document, beside)
+        os.replace(beside, version.dir / DOCUMENT)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _tell_deleted(version: ModelVersion, remote: Remote) -> None:
+    name, number = version.name, version.version
+    logger.warning("%s version %d was deleted in %s, so it is here, too", name, number, remote.shown)
+
+
+def _drop(home: Path, version: ModelVersion) -> None:
+    """Remove a version here."""
+    part = version.dir.parent / f".part-{secrets.token_hex(8)}"
+    with contextlib.suppress(FileNotFoundError):  # another process does the same
+        os.rename(version.dir, part)
+        _marker(home, "models", version.name, version.version).unlink(missing_ok=True)
+        shutil.rmtree(part)
 
 
 def _send(home: Path, version: ModelVersion, remote: Remote) -> ModelVersion:
     """The version as it is there, see `send_models`; for who holds `_sending`."""
     if DOCUMENT in remote.files(_path(version)) and _is_same(version, remote):
-        _mark(home, "models", version.name, version.version)
+        _note_sent(home, version, remote)
         return version
     version = _claimed(home, version, remote)
     paths = [f"{FILES}/{file['path']}" for file in version.files]
@@ -65,9 +117,16 @@ def _send(home: Path, version: ModelVersion, remote: Remote) -> ModelVersion:
     for path in [*paths, DOCUMENT]:
         if path not in there or there[path].size_bytes != (version.dir / path).stat().st_size:
             raise RemoteError(f"{_path(version)}/{path} is not there as it was sent")
+    _note_sent(home, version, remote)
+    return version
+
+
+def _note_sent(home: Path, version: ModelVersion, remote: Remote) -> None:
+    """Take down that all of a version is there; only then, for an export that is noted and not there was deleted."""
+    if version.fingerprint:
+        remote.put(version.dir / DOCUMENT, f"{CLAIMS}/{version.name}/{version.version}.{version.fingerprint}")
     _mark(home, "models", version.name, version.version)
     _marker(home, "claimed", version.name, version.version).unlink(missing_ok=True)
-    return version
 
 
 def _claimed(home: Path, version: ModelVersion, remote: Remote) -> ModelVersion:
@@ -109,6 +168,10 @@ def _number_of(claim: str) -> int:
     return int(claim.partition(".")[0])
 
 
+def _suffix_of(claim: str) -> str:
+    return claim.partition(".")[2]
+
+
 @contextmanager
 def _sending(home: Path, name: str) -> Iterator[None]:
     """Held by one process of this machine at a time, for what it does with a model's versions that are not sent."""
@@ -134,8 +197,8 @@ def pull_models(home: Path, remote: Remote) -> None:
     Raises:
         RemoteError: when the place cannot be read.
     """
-    ours = names(home)
-    for name in sorted({*ours, *filter(is_plain_name, remote.folders(FOLDER))}):
+    ours, claims = names(home), _all_claims(remote)
+    for name in sorted({*ours, *filter(is_plain_name, [*remote.folders(FOLDER), *claims])}):
         known = versions(home, name).versions if name in ours else ()
         sent = [one for one in known if _marker(home, "models", name, one.version).exists()]
         there = set(filter(is_number, remote.folders(f"{FOLDER}/{name}")))  # after `sent`, so that it has all of them
@@ -143,24 +206,33 @@ def pull_models(home: Path, remote: Remote) -> None:
             folder = home / FOLDER / name / number
             if not folder.exists() and DOCUMENT in remote.files(f"{FOLDER}/{name}/{number}"):
                 _pull(home, folder, remote)
-        _drop_deleted(home, name, [one for one in sent if str(one.version) not in there], remote)
+        deleted = [claim for claim in claims.get(name, ()) if str(_number_of(claim)) not in there]
+        for claim in deleted:  # so that nobody who resumes its run here makes it again
+            mark_registered(home, name, _suffix_of(claim))
+        _drop_deleted(home, [one for one in sent if str(one.version) not in there], deleted, remote)
 
 
-def _drop_deleted(home: Path, name: str, missing: Sequence[ModelVersion], remote: Remote) -> None:
+def _all_claims(remote: Remote) -> dict[str, list[str]]:
+    """{model: its claims}."""
+    found: dict[str, list[str]] = {}
+    for path in remote.files(CLAIMS):
+        name, _, claim = path.partition("/")
+        if is_number(claim.partition(".")[0]):
+            found.setdefault(name, []).append(claim)
+    return found
+
+
+def _drop_deleted(home: Path, missing: Sequence[ModelVersion], deleted: Sequence[str], remote: Remote) -> None:
     """Remove copies of versions that were there and are not any more.
 
     Only where their claims still are: a place that was emptied, or is another one now, takes nothing away.
     """
-    claimed = {_number_of(claim) for claim in _claims_of(name, remote)} if missing else set()
+    claimed = {_number_of(claim) for claim in deleted}
     for version in missing:
-        if version.version not in claimed:
-            continue
-        logger.warning("%s version %d was deleted in %s, so it is here, too", name, version.version, remote.shown)
-        part = version.dir.parent / f".part-{secrets.token_hex(8)}"
-        with contextlib.suppress(FileNotFoundError):  # another process does the same
-            os.rename(version.dir, part)
-            _marker(home, "models", name, version.version).unlink()
-            shutil.rmtree(part)
+        if version.version in claimed:
+            _tell_deleted(version, remote)
+            mark_registered(home, version.name, version.fingerprint)
+            _drop(home, version)
 
 
 def _pull(home: Path, folder: Path, remote: Remote) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,10 +18,29 @@ from lagom_magic.errors import StoreError
 from lagom_magic.events.facts import Metrics, number_from_json
 from lagom_magic.store.layout import read_file
 
+#: {path below `files/`: SHA-256 as hex}
+Hashes = Mapping[str, str]
+
 #: The version of everything below a version's folder, `model.json["format"]`.
 FORMAT = 1
 DOCUMENT = "model.json"
 FILES = "files"
+
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+
+
+def fingerprint_of(run_id: str, trial_id: int | None, attempt: int | None, folder: str | None, files: Hashes) -> str:
+    """What tells an export of a run from all others, on every machine.
+
+    Its files are part of it: two machines that both went on with a run may have made others in one attempt.
+    """
+    content = [run_id, trial_id, attempt, folder, sorted(files.items())]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def is_fingerprint(text: str) -> bool:
+    """Whether a text has the form of a fingerprint, with which it is a safe name for a file."""
+    return _FINGERPRINT.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +96,14 @@ class ModelVersion(Details):
     @property
     def size_bytes(self) -> int:
         return sum(file["size_bytes"] for file in self.files)
+
+    @property
+    def fingerprint(self) -> str:
+        """See `fingerprint_of`; "" outside of a run."""
+        if self.run is None:
+            return ""
+        files = {file["path"]: file["sha256"] for file in self.files}
+        return fingerprint_of(self.run["id"], self.trial_id, self.attempt, self.folder, files)
 
     def check_files(self) -> None:
         """Compare the files with what was exported.

@@ -3,10 +3,11 @@
     $LAGOM_HOME/.models/<name>/<version>/model.json     what there is to know
     $LAGOM_HOME/.models/<name>/<version>/files/…        one file or one folder: the model
     $LAGOM_HOME/.models/<name>@newest                   the highest number that was ever given
+    $LAGOM_HOME/.models/<name>@exports/<fingerprint>    an export of a run that was ever registered; empty
 
 A version is made beside and renamed to the next number. The rename is the claim, so that kernels which export at once
 get numbers of their own; and nobody sees half a version. A number that was given stays given: who deletes a version,
-or all of a model, does not make another one appear under its name.
+or all of a model, does not make another one appear under its name; nor does the run that exported it, when it goes on.
 """
 
 from __future__ import annotations
@@ -32,7 +33,16 @@ from lagom_magic.spec.names import check_plain_name, is_plain_name
 from lagom_magic.store.jsontext import json_text
 from lagom_magic.store.layout import write_whole
 from lagom_magic.store.locks import locked
-from lagom_magic.store.model_version import DOCUMENT, FILES, FORMAT, Details, ModelVersion, read_version, sha256_of
+from lagom_magic.store.model_version import (
+    DOCUMENT,
+    FILES,
+    FORMAT,
+    Details,
+    ModelVersion,
+    is_fingerprint,
+    read_version,
+    sha256_of,
+)
 
 #: Of all models, in the home folder.
 FOLDER = ".models"
@@ -90,12 +100,37 @@ def add(
     try:
         details = place(part / FILES)
         try:
-            return _claim(folder, part, _document(name, details, _files_in(part / FILES, hashes or {})))
+            version = _claim(folder, part, _document(name, details, _files_in(part / FILES, hashes or {})))
         except OSError as error:
             raise error if isinstance(error, StoreError) else _unwritable(folder, error) from error
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
+    mark_registered(home, name, version.fingerprint)
+    return version
+
+
+def mark_registered(home: Path, name: str, fingerprint: str) -> None:
+    """Take down that an export of a run is, or was, a version of a model; does nothing for what is no fingerprint.
+
+    After the version, for who is killed in between has the version itself to tell; before it, the model would be lost.
+    The same where the disk does not take it. It lies in the registry, not in the run: the run's folder travels before
+    its models do, and whoever resumes it elsewhere has to make those that never came.
+    """
+    mark = _mark_of(home, name, fingerprint)
+    if is_fingerprint(fingerprint):
+        with suppress(OSError):
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.touch()
+
+
+def was_registered(home: Path, name: str, fingerprint: str) -> bool:
+    """Whether `mark_registered` was told of an export; its version may be deleted."""
+    return _mark_of(home, name, fingerprint).exists()
+
+
+def _mark_of(home: Path, name: str, fingerprint: str) -> Path:
+    return home / FOLDER / f"{check_plain_name(name, 'model')}@exports" / fingerprint
 
 
 def _remove_left(folder: Path) -> None:

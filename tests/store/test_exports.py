@@ -57,6 +57,28 @@ def notices(root: Path) -> list[str]:
     return [line.fact.text for line in JournalReader(root).read_new() if isinstance(line.fact, Noticed)]
 
 
+def resume(root: Path) -> list[str]:
+    """Go on with a run, and end at once; what it told of."""
+    told: list[str] = []
+    n_facts = len(JournalReader(root).read_new())
+    RunStore.resume(root, {}, "", n_facts, told.append).close()
+    return told
+
+
+def run_with_two_versions(home: Path) -> Path:
+    """The folder of a run whose trials 0 and 1 exported digits 1 and 2."""
+    with store_in(home) as store:
+        record(store, begun())
+        for trial_id in range(2):
+            record(store, [TrialStarted(trial_id, 1, 1, {}), exported(trial_id), ended(trial_id=trial_id)])
+            send(store, f"{FOLDER}/a", trial_id=trial_id)
+    return store.layout.root
+
+
+def numbers(home: Path) -> list[tuple[str, int]]:
+    return [(one.name, one.version) for one in registry.versions(home).versions]
+
+
 def test_a_version_is_made_when_the_trial_has_ended_and_all_files_are_there(tmp_path: Path) -> None:
     used = FilesUsed(
         0,
@@ -170,10 +192,55 @@ def test_a_resumed_run_makes_the_versions_that_its_driver_died_before_and_no_sec
     (version,) = registry.versions(tmp_path, "other").versions
     shutil.rmtree(version.dir)
     (tmp_path / registry.FOLDER / "other@newest").unlink()  # as if it had never been made
+    shutil.rmtree(tmp_path / registry.FOLDER / "other@exports")
     assert registry.names(tmp_path) == ["digits"]
+    for _ in range(2):
+        resume(store.layout.root)
+        assert numbers(tmp_path) == [("digits", 1), ("other", 1)]
+
+
+@pytest.mark.parametrize("deleted", ["digits/1", "digits"])
+def test_a_deleted_version_does_not_come_back_when_its_run_is_resumed(tmp_path: Path, deleted: str) -> None:
+    root = run_with_two_versions(tmp_path)
+    shutil.rmtree(tmp_path / registry.FOLDER / deleted)
+    left = numbers(tmp_path)
+    for trial_id in range(2):  # also where nothing is left of what it was made of
+        shutil.rmtree(root / "trials" / f"{trial_id:04d}" / FOLDER)
+    assert resume(root) == []
+    assert numbers(tmp_path) == left
+
+
+def test_a_version_of_which_only_the_folder_tells_is_not_made_twice_and_is_known_from_then_on(tmp_path: Path) -> None:
+    root = run_with_two_versions(tmp_path)
+    shutil.rmtree(tmp_path / registry.FOLDER / "digits@exports")  # a killed driver, or an older lagom_magic
+    resume(root)
+    assert numbers(tmp_path) == [("digits", 1), ("digits", 2)]
+    shutil.rmtree(tmp_path / registry.FOLDER / "digits/1")
+    resume(root)
+    assert numbers(tmp_path) == [("digits", 2)]
+
+
+def test_a_registry_that_cannot_take_an_export_down_still_gets_its_version_and_no_second_one(tmp_path: Path) -> None:
+    (tmp_path / registry.FOLDER).mkdir()
+    (tmp_path / registry.FOLDER / "digits@exports").write_text("in the way")
+    root = run_with_two_versions(tmp_path)
+    assert resume(root) == []
+    assert numbers(tmp_path) == [("digits", 1), ("digits", 2)]
+
+
+def test_an_export_whose_files_were_tidied_away_before_it_was_registered_says_so(tmp_path: Path) -> None:
+    with store_in(tmp_path) as store:
+        start(store, exported())
+        send(store, f"{FOLDER}/a")
+    (store.layout.root / "trials" / "0000" / FOLDER / "a").unlink()
+    told: list[str] = []
     n_facts = len(JournalReader(store.layout.root).read_new())
-    RunStore.resume(store.layout.root, {}, "", n_facts, lambda text: None).close()
-    assert [(one.name, one.version) for one in registry.versions(tmp_path).versions] == [("digits", 1), ("other", 1)]
+    resumed = RunStore.resume(store.layout.root, {}, "", n_facts, told.append)
+    record(resumed, [ended()])
+    resumed.close()
+    (line,) = told
+    assert line.startswith("digits is not in the model registry: ")
+    assert line.endswith(f"{FOLDER}/a is not there any more.")
 
 
 def test_the_journal_of_somebody_elses_run_writes_over_no_file_when_it_is_resumed(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
-from url_homes import Machine, files_below, remove_there
+from url_homes import Machine, files_below, put_there, remove_there
 
 from lagom_magic import BaseConfig, model
 from lagom_magic.cluster.process import ProcessLauncher
@@ -277,3 +277,130 @@ def test_a_send_that_broke_off_goes_on_under_the_number_that_it_had(url: str, mo
     monkeypatch.setattr(kind, "put_file", put)
     assert numbers() == [1]
     assert there(url) == here()
+
+
+# exports of a run that two machines went on with
+
+
+def add_export(trial_id: int, text: str = "weights") -> int:
+    """The number of the version that this machine makes of a trial's export, as the driver does; nothing is sent."""
+
+    def place(folder: Path) -> Details:
+        (folder / "weights").write_text(text)
+        return Details(
+            run={"id": "20261122-093000-k3f7", "experiment": "digits", "dir": "/runs"},
+            trial_id=trial_id,
+            attempt=1,
+            state="COMPLETE",
+            folder="artifacts/models/digits",
+        )
+
+    return registry.add(default_home(), "digits", place).version
+
+
+def trials() -> dict[int, int | None]:
+    """{version: the trial that exported it}, after this machine has asked."""
+    assert refresh_home() == ""
+    return {one.version: one.trial_id for one in registry.versions(default_home()).versions}
+
+
+def test_exports_that_another_machine_has_sent_meanwhile_become_the_same_versions_here(
+    url: str, machine: Machine
+) -> None:
+    assert [add_export(trial_id) for trial_id in (0, 1, 2)] == [1, 2, 3]
+    machine("b")
+    assert [add_export(trial_id) for trial_id in (0, 1, 2, 3)] == [1, 2, 3, 4]
+    assert trials() == {1: 0, 2: 1, 3: 2, 4: 3}
+    machine("a")
+    assert trials() == {1: 0, 2: 1, 3: 2, 4: 3}
+    assert there(url) == here() | {"digits/4/files/weights": b"weights"}  # of its own it keeps the files, too
+    assert trials() == {1: 0, 2: 1, 3: 2, 4: 3}
+    assert model.get_model("digits")["trial_id"] == 3
+
+
+def test_the_same_exports_under_other_numbers_take_those_that_they_have_there(url: str, machine: Machine) -> None:
+    for trial_id in (0, 1, 2):
+        add_export(trial_id)
+    machine("b")
+    for trial_id in (1, 0):
+        add_export(trial_id)
+    refresh_home()
+    machine("a")
+    assert trials() == {1: 1, 2: 0, 3: 2}
+    for number in (1, 2, 3):
+        assert model.get_model("digits", number)["path"].read_text() == "weights"
+    machine("b")
+    assert trials() == {1: 1, 2: 0, 3: 2}
+
+
+def test_other_files_of_the_same_trial_are_a_version_of_their_own(url: str, machine: Machine) -> None:
+    add_export(0, "from a")
+    machine("b")
+    add_export(0, "from b")
+    refresh_home()
+    machine("a")
+    assert trials() == {1: 0, 2: 0}
+    assert [model.get_model("digits", number)["path"].read_text() for number in (1, 2)] == ["from b", "from a"]
+
+
+def test_an_export_that_was_deleted_there_is_not_sent_again_by_the_machine_that_had_it_too(
+    url: str, machine: Machine
+) -> None:
+    for trial_id in (0, 1):
+        add_export(trial_id)
+    machine("b")
+    for trial_id in (0, 1):
+        add_export(trial_id)
+    refresh_home()
+    remove_there(url, ".models/digits/2")
+    machine("a")
+    assert trials() == {1: 0}
+    assert {path.split("/")[1] for path in there(url)} == {"1"}
+
+
+@pytest.mark.parametrize("deleted", ["digits/1", "digits"])
+def test_a_machine_that_never_had_a_deleted_export_knows_that_it_was_registered(
+    url: str, machine: Machine, deleted: str
+) -> None:
+    for trial_id in (0, 1):
+        add_export(trial_id)
+    first, second = registry.versions(default_home()).versions
+    refresh_home()
+    remove_there(url, f".models/{deleted}")
+    machine("b")
+    refresh_home()
+    assert registry.was_registered(default_home(), "digits", first.fingerprint)
+    assert registry.was_registered(default_home(), "digits", second.fingerprint) == (deleted == "digits")
+
+
+@pytest.mark.parametrize("url", ["memory://bucket/runs"], indirect=True)
+def test_claims_of_odd_names_lead_nowhere_and_hold_nobody_up(url: str, tmp_path: Path) -> None:
+    add_export(0)
+    for claim in ("1", "1.", "2.x", "3." + "0" * 63 + "g", "4." + "0" * 64 + "/x", "no.number"):
+        put_there(url, f".claims/digits/{claim}", b"")
+    assert trials() == {5: 0}
+    kept = tmp_path.joinpath("a").glob("*/.models/digits@exports/*")
+    assert [path.name for path in kept] == [registry.find(default_home(), "digits").fingerprint]
+
+
+def test_an_export_whose_sending_broke_off_before_it_was_noted_there_is_noted_later(
+    url: str, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = MemoryFileSystem if url.startswith("memory") else LocalFileSystem
+    put = kind.put_file
+
+    def put_no_notes(self: Any, lpath: str, rpath: str, *args: Any, **options: Any) -> None:
+        if rpath.endswith(version.fingerprint):
+            raise ConnectionError("cut off")
+        put(self, lpath, rpath, *args, **options)
+
+    add_export(0)
+    (version,) = registry.versions(default_home()).versions
+    monkeypatch.setattr(kind, "put_file", put_no_notes)
+    assert "cut off" in refresh_home()
+    monkeypatch.setattr(kind, "put_file", put)
+    assert trials() == {1: 0}
+    machine("b")
+    for trial_id in (1, 0):
+        add_export(trial_id)
+    assert trials() == {1: 0, 3: 1}

@@ -132,6 +132,32 @@ def test_the_number_of_a_deleted_version_is_not_given_again(tmp_path: Path) -> N
     assert registry.names(tmp_path) == ["digits", "iris"]
 
 
+def test_an_export_of_a_run_stays_known_when_its_version_is_deleted(tmp_path: Path) -> None:
+    run = {"id": "20261122-093000-k3f7", "experiment": "digits", "dir": "/runs"}
+    first = add(tmp_path, run=run, trial_id=0, attempt=1, folder="artifacts/models/digits")
+    other = {first.fingerprint}
+    for change in (
+        {"trial_id": 1},
+        {"attempt": 2},
+        {"folder": "artifacts/models/digits_2"},
+        {"run": run | {"id": "x"}},
+    ):
+        details = {"run": run, "trial_id": 0, "attempt": 1, "folder": "artifacts/models/digits"} | change
+        other.add(add(tmp_path / "elsewhere", **details).fingerprint)
+    other.remove(first.fingerprint)
+    assert len(other) == 4
+    shutil.rmtree(tmp_path / ".models/digits")
+    assert registry.was_registered(tmp_path, "digits", first.fingerprint)
+    assert not any(registry.was_registered(tmp_path, "digits", one) for one in other)
+    assert registry.names(tmp_path) == []
+
+
+def test_a_model_of_no_run_is_never_taken_for_one_that_was_registered(tmp_path: Path) -> None:
+    assert add(tmp_path).fingerprint == ""
+    registry.mark_registered(tmp_path, "digits", "../../x")
+    assert sorted(path.name for path in (tmp_path / ".models").iterdir()) == ["digits", "digits@newest"]
+
+
 DELETING = """
 import shutil, sys
 from pathlib import Path
@@ -347,6 +373,8 @@ def test_an_unsafe_name_is_refused_before_anything_is_written(tmp_path: Path, na
         lambda: registry.find(tmp_path, name),
         lambda: registry.best(tmp_path, name, "accuracy", "max"),
         lambda: registry.versions(tmp_path, name) if name is not None else add(tmp_path, name),
+        lambda: registry.mark_registered(tmp_path, name, "0" * 64),
+        lambda: registry.was_registered(tmp_path, name, "0" * 64),
     ):
         with pytest.raises(ConfigError, match="cannot be the name of a model: use 1 to 64 letters"):
             call()
