@@ -19,6 +19,7 @@ from collections.abc import Collection, Iterable, Mapping
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
+from lagom_magic.worker.own_links import OwnLinks
 from lagom_magic.worker.workdir import FILES_FOLDER, FILES_ORIGINS, Workdir
 from lagom_magic.worker.write_guard import files_of_database
 
@@ -89,7 +90,7 @@ class OpenedFiles:
             user_code: what was shipped; the files of `--files` in it count as the notebook's.
             scratch: the worker's own folder.
         """
-        self._workdir = workdir.path
+        self._workdir = workdir
         self._places = _Places(workdir, user_code, scratch)
         #: Names of files that were opened for reading, in order, since they were last gathered. The hook appends to
         #: it, in any thread; it is always this list.
@@ -133,13 +134,17 @@ class OpenedFiles:
             path, _, flags = args
             self._note(path, flags)
         elif event == "os.chdir":
-            self._put_other(_Left(self._current_folder()))
+            self.leave_folder()
         elif event == "os.rename":
-            _, target, _, folder = args
-            if folder == -1:  # else the target counts from an open folder
+            source, target, _, folder = args
+            if folder == -1 and not os.path.islink(source):  # else the target counts from an open folder
                 self._note(target, os.O_WRONLY)
         elif event == "sqlite3.connect":
             self._note_database(args[0])
+
+    def leave_folder(self) -> None:
+        """The current directory is about to be another one, or to be removed: names up to now count from it."""
+        self._put_other(_Left(self._current_folder()))
 
     def begin(self) -> None:
         """A trial begins, in the working directory. What was noted since the last one is nobody's."""
@@ -155,16 +160,19 @@ class OpenedFiles:
     def end(self) -> dict[str, Any] | None:
         """The trial's files as fields of `FilesUsed`, None without any.
 
-        Called when its working directory is empty again: what it wrote there is no longer there, and the links are.
+        Called when its working directory is empty again: what it wrote there is no longer there, and the links are;
+        where its own ones led is remembered.
         """
         self._gather(waits=True)
         if not (self._n_names or self._databases):
             return None
         self._leave(self._current_folder())
         look_up = _LookUp(self._places, self._hashes)
-        read, written = self._noted()
+        links = OwnLinks(self._workdir.own_links)
+        read, written = (_followed(noted, links) for noted in self._noted())
         reads, n_more_reads = look_up.entries(read, own=look_up.places_of(written))
-        changed = [path for path, state in self._databases.items() if _state_of(path) != state]
+        databases = {links.follow(path): state for path, state in self._databases.items()}
+        changed = [path for path, state in databases.items() if _state_of(path) != state]
         writes, n_more_writes = look_up.entries([*written, (os.sep, dict.fromkeys(changed, 0))], are_writes=True)
         n_more = n_more_reads + n_more_writes + self._n_beyond
         return {"reads": reads, "writes": writes, "n_more": n_more} if reads or writes or n_more else None
@@ -269,7 +277,7 @@ class OpenedFiles:
         try:
             return os.getcwd()
         except FileNotFoundError:  # it was removed, with what was in it
-            return self._workdir
+            return self._workdir.path
 
 
 class _Places:
@@ -518,6 +526,21 @@ def _only_folder(paths: Collection[str]) -> str | None:
 def _joined(several: list[_Files]) -> _Files:
     """Files that are all in one folder."""
     return several[0] if len(several) == 1 else _Files(dict.fromkeys(chain(*(files.names() for files in several))))
+
+
+def _followed(noted: list[_Noted], links: OwnLinks) -> list[_Noted]:
+    """The same names; those that went another way through the trial's own links are told as what that led to."""
+    if not links:
+        return noted
+    kept: list[_Noted] = []
+    followed: _Names = {}
+    for current, names in noted:
+        paths = {name: os.path.join(current, name) for name in names}
+        led = {name: target for name, path in paths.items() if (target := links.follow(path)) != path}
+        for name, target in led.items():
+            followed[target] = min(names[name], followed.get(target, _NEVER))
+        kept.append((current, {name: number for name, number in names.items() if name not in led}))
+    return [*kept, (os.sep, followed)]
 
 
 def _path_of(folder: str, name: str) -> str:

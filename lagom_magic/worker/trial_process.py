@@ -29,6 +29,7 @@ from lagom_magic.worker.checkpoints import Checkpoints
 from lagom_magic.worker.control import Control
 from lagom_magic.worker.distribution.base import Distribution
 from lagom_magic.worker.exports import EXPORTS_EVENT, TrialExports
+from lagom_magic.worker.forks import forks_end_here
 from lagom_magic.worker.import_hooks import AfterImport
 from lagom_magic.worker.leftovers import leftovers
 from lagom_magic.worker.native_readers import NativeReaders
@@ -91,9 +92,7 @@ class TrialProcess:
         faulthandler.enable()
         signal.signal(signal.SIGTERM, self._on_sigterm)
         _forbid_core_dumps()
-        if not os.path.isdir(self._workdir.path):  # a trial of the process before has removed it
-            self._workdir.create()
-        os.chdir(self._workdir.path)
+        self._enter_workdir()
         guard = WriteGuard(self._workdir)
         audit_hook.install(guard, self._opened)
         listening = {"lagom_magic.tensorboard": self._listen, "lagom_magic.model": self._lend_exports}
@@ -101,9 +100,15 @@ class TrialProcess:
         AfterImport(guard.actions()).install()
         AfterImport(NativeReaders(self._opened.note_read, self._opened.note_write).actions()).install()
 
+    def _enter_workdir(self) -> None:
+        """Goes to the working directory, wherever it was left, and whatever a trial has made of it."""
+        self._workdir.restore()
+        os.chdir(self._workdir.path)
+
     def _load(self) -> Payload | TrialError:
         try:
-            return Payload.load(self._payload_path)
+            with forks_end_here(self._streams.flush):
+                return Payload.load(self._payload_path)
         except BaseException as error:  # the user's modules are imported here: whatever it is, each trial fails of it
             return self._explain(error)
 
@@ -124,6 +129,7 @@ class TrialProcess:
         os.environ[TRIAL_DIR_VARIABLE] = folder.path
         self._is_terminated = False
         self._seeds.plant(start["seed"], is_fork=self._is_fork)
+        self._enter_workdir()  # while this process waited, another one's trial may have cost it its folder
         self._opened.begin()
         begun = time.perf_counter()
         outcome = self._outcome(start, folder)
@@ -133,6 +139,7 @@ class TrialProcess:
         outcome |= self._logged(outcome.get("warnings", ()))
         if self._distribution is not None:
             outcome["warnings"] = (*self._distribution.warnings, *outcome.get("warnings", ()))
+        self._opened.leave_folder()  # which may be one of those that are gathered
         try:
             is_kept = self._distribution is not None and self._distribution.is_left_alone
             files, warning = folder.gather(self._workdir, start["rank"], keeps_all=is_kept)
@@ -178,7 +185,7 @@ class TrialProcess:
                 returned,
                 metric_name,
                 folder.artifacts,
-                workdir=self._workdir.path,
+                workdir=self._workdir.path if self._workdir.is_in_place else "",
                 keeps_files=start["rank"] == 0,
                 keeps_models=not self._has_saved_model,
             )
@@ -263,6 +270,10 @@ class TrialProcess:
             is_consequence=self._distribution.is_consequence(error),
         )
 
+    def _call_function(self, payload: Payload, *arguments: Any) -> Any:
+        with forks_end_here(self._streams.flush):
+            return payload.call(*arguments)
+
     def _call(self, payload: Payload, start: dict[str, Any], reporter: Reporter, folder: TrialFolder) -> Any:
         hparams: dict[str, Any] = start["hparams"]
         if payload.ablation is not None:
@@ -288,18 +299,18 @@ class TrialProcess:
         self._is_in_call = True
         try:
             if self._ablation is not None:
-                returned = payload.call(hparams, offered, payload.fixed | self._ablation.arguments())
+                returned = self._call_function(payload, hparams, offered, payload.fixed | self._ablation.arguments())
                 self._ablation.check_used()
                 return returned
             if self._distribution is None:
-                return payload.call(hparams, offered)
+                return self._call_function(payload, hparams, offered)
             checkpoints = Checkpoints(
                 self._distribution, folder.checkpoint, start["checkpoint_path"], partial(self._tell_checkpoint, start)
             )
             reporter.checkpoints = checkpoints
             self._distribution.seed = start["seed"]
             with self._distribution.applied(payload.train_fn, payload.fixed) as fixed:
-                returned = payload.call(hparams, offered, fixed)
+                returned = self._call_function(payload, hparams, offered, fixed)
                 self._has_saved_model = self._distribution.save_model(folder.artifacts)
                 return returned
         finally:
@@ -319,7 +330,7 @@ class TrialProcess:
         try:
             os.environ.pop(TRIAL_DIR_VARIABLE, None)
             self._streams.flush()
-            os.chdir(self._workdir.path)
+            self._enter_workdir()
             if not self._streams.restore():
                 return "closed or redirected standard output"
             return self._workdir.leftover or leftovers()

@@ -37,7 +37,8 @@ class Workdir:
             notebook_dir: whose entries appear in it, where this machine sees it.
             user_code: what was shipped; the files of `--files` in it win over the notebook's.
         """
-        self.path = os.path.realpath(path)
+        # A trial may have made it a link, which must not be followed.
+        self.path = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
         self.notebook_dir = os.path.abspath(notebook_dir)
         shipped = [os.path.join(os.path.abspath(user_code), FILES_FOLDER)] if user_code else []
         #: Folders whose entries appear here; of equal names the first one's.
@@ -45,11 +46,46 @@ class Workdir:
         self._clean_at_ns = -1
         #: Why the next trial would see what an earlier one wrote; "" = it would not.
         self.leftover = ""
+        #: Path → target of the links that the trial had made itself, when it was last collected.
+        self.own_links: dict[str, str] = {}
 
     def create(self) -> None:
         """Makes the folder, with its links if the notebook's folder can be seen from here."""
         os.makedirs(self.path, exist_ok=True)
         self._link_sources()
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the folder is there: a trial may have removed it, or put something else in its place."""
+        return not self._found_instead()
+
+    def restore(self) -> str:
+        """Makes the folder anew unless it is in place. What is there instead is removed, and never followed.
+
+        Returns:
+            What was there, for a person; "" when the folder was in place.
+
+        Raises:
+            OSError: when it cannot be made.
+        """
+        found = self._found_instead()
+        if not found:
+            return ""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+        self._clean_at_ns, self.leftover = -1, ""
+        self.create()
+        return f"the trial left {found} in the place of its working directory; what it wrote there before was lost."
+
+    def _found_instead(self) -> str:
+        """What is in the folder's place, for a person; "" when that is in place itself."""
+        try:
+            mode = os.lstat(self.path).st_mode
+        except FileNotFoundError:
+            return "nothing"
+        if stat.S_ISDIR(mode):
+            return ""
+        return f"a link to {os.readlink(self.path)!r}" if stat.S_ISLNK(mode) else "a file"
 
     def make_own(self, path: str, *, keep_content: bool) -> None:
         """Makes sure that writing to `path` cannot reach the notebook's folder.
@@ -87,15 +123,18 @@ class Workdir:
     def collect(self, into: str) -> str:
         """Moves everything that a trial wrote to the folder `into` (made if needed) and restores the links.
 
-        Costs one system call when nothing was written. A copy that was made of a file beside the notebook, and is as
-        that still is, counts as not written. What cannot be moved is removed. Sets `leftover`.
+        Costs two system calls when nothing was written. A copy that was made of a file beside the notebook, and is as
+        that still is, counts as not written. What cannot be moved is removed. Sets `leftover` and `own_links`.
 
         Returns:
             What was not kept, and why, for a person; "" when all was.
 
         Raises:
-            OSError: when the folder is gone.
+            OSError: when the folder is gone and cannot be made anew.
         """
+        self.own_links = {}
+        if lost := self.restore():
+            return lost
         status = os.stat(self.path)
         if status.st_mode & stat.S_IRWXU != stat.S_IRWXU:
             os.chmod(self.path, status.st_mode | stat.S_IRWXU)
@@ -139,10 +178,11 @@ class Workdir:
             target = os.readlink(path)
         except OSError:
             return None
-        for source in self._sources:
-            if target == source or target.startswith(source.rstrip(os.sep) + os.sep):
-                return target
-        return None
+        return target if self.is_shown(target) else None
+
+    def is_shown(self, target: str) -> bool:
+        """Whether what a link points to is, or lies in, one of the folders whose entries appear here."""
+        return any(target == source or target.startswith(source.rstrip(os.sep) + os.sep) for source in self._sources)
 
     def _replace_link(self, link: str, target: str, keep_content: bool) -> None:
         import shutil  # slow to import, and few trials write where a link is
@@ -173,10 +213,6 @@ class Workdir:
             if name not in _UNLINKED:
                 with contextlib.suppress(FileExistsError):
                     os.symlink(os.path.join(source, name), os.path.join(into, name))
-
-    def is_home(self, link: str, name: str) -> bool:
-        """Whether a link of ours with this name is where `create` puts it."""
-        return os.readlink(link) in [os.path.join(source, name) for source in self._sources]
 
 
 class _Emptying:
@@ -214,9 +250,14 @@ class _Emptying:
                 self._give_up(entry, error)
 
     def _take(self, entry: os.DirEntry[str], folder: str, into: str, homes: list[str]) -> None:
-        if entry.is_symlink() and self._workdir.link_target(entry.path) is not None:
-            if folder != self._workdir.path or not self._workdir.is_home(entry.path, entry.name):
-                os.unlink(entry.path)
+        target = os.readlink(entry.path) if entry.is_symlink() else None
+        is_home = target in [os.path.join(home, entry.name) for home in homes]
+        if target is not None and not is_home:
+            self._workdir.own_links[entry.path] = target
+        if is_home and folder == self._workdir.path:
+            return
+        if target is not None and self._workdir.is_shown(target):
+            os.unlink(entry.path)
         elif entry.is_dir(follow_symlinks=False):
             mode = entry.stat(follow_symlinks=False).st_mode
             if mode & stat.S_IRWXU != stat.S_IRWXU:

@@ -8,11 +8,13 @@ import os
 import signal
 import time
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import psutil
 import pytest
-from one_worker import Ended, OneWorker, one_worker
+from one_worker import Ended, OneWorker, by_value, one_worker
 
 Train = Callable[..., Any]
 
@@ -591,6 +593,177 @@ def test_what_a_trial_broke_for_the_next_one_does_not_cost_its_result(broken: st
         assert (first.state, first.record["metrics"]) == ("COMPLETE", {"metric": 1.0})
         assert (second.state, second.record["files"]) == ("COMPLETE", ["files/file"])
         assert second.output == b""
+
+    go(scenario())
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_a_trial_that_replaces_its_working_directory_costs_neither_the_notebooks_folder_nor_the_next_trial(
+    kind: str, isolate: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "data.csv").write_text("precious")
+
+    def train(hparams):
+        import os
+        import shutil
+
+        if hparams["i"] == 1:
+            shutil.copy("data.csv", "file")
+            return 1.0
+        work = os.getcwd()
+        os.chdir("/")
+        shutil.rmtree(work)
+        if hparams["kind"] == "file":
+            open(work, "w").close()
+            return 1.0
+        os.symlink(hparams["notebook"], work)
+        os.chdir(work)
+        return {"metric": 1.0, "returned": "data.csv"}
+
+    async def scenario() -> None:
+        hparams = {"kind": kind, "notebook": str(tmp_path)}
+        async with one_worker(train, tmp_path, wants=("hparams",), isolate=isolate) as worker:
+            first, second = await worker.run(0, i=0, **hparams), await worker.run(1, i=1, **hparams)
+        assert (first.state, first.record["metrics"]) == ("COMPLETE", {"metric": 1.0})
+        assert f"left a {kind}" in first.record["warnings"][-1]
+        assert (second.state, second.record["files"]) == ("COMPLETE", ["files/file"]), second
+        assert second.record["warnings"] == []
+        assert worker.files[1, 1, "files/file"] == b"precious"
+
+    go(scenario())
+    assert os.listdir(tmp_path) == ["data.csv"]
+    assert (tmp_path / "data.csv").read_text() == "precious"
+
+
+def test_a_killed_trial_that_replaced_its_working_directory_costs_that_trial_only(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text("precious")
+
+    def train(hparams):
+        import os
+        import shutil
+
+        if hparams["i"] == 0:
+            work = os.getcwd()
+            shutil.rmtree(work)
+            os.symlink(hparams["notebook"], work)
+            os._exit(3)
+        open("file", "w").close()
+        return 1.0
+
+    async def scenario() -> None:
+        async with one_worker(train, tmp_path, wants=("hparams",)) as worker:
+            first = await worker.run(0, i=0, notebook=str(tmp_path))
+            second = await worker.run(1, i=1)
+            notice = await worker.heard("noticed")
+        assert first.record["error"]["kind"] == "EXIT"
+        assert "left a link" in notice["text"]
+        assert (second.state, second.record["files"]) == ("COMPLETE", ["files/file"])
+
+    go(scenario())
+    assert (tmp_path / "data.csv").read_text() == "precious"
+
+
+@pytest.mark.parametrize(("end", "code"), [("return", 0), ("raise", 1), ("sys.exit(3)", 3), ("sys.exit('why')", 1)])
+def test_a_fork_that_comes_out_of_the_function_ends_there_as_a_program_does(end: str, code: int) -> None:
+    def train(hparams):
+        import os
+        import sys
+
+        pid = os.fork()
+        if pid == 0:
+            print("the child's", end=" ")
+            if hparams["end"] == "raise":
+                raise ValueError("only in the child")
+            if hparams["end"] == "sys.exit(3)":
+                sys.exit(3)
+            if hparams["end"] == "sys.exit('why')":
+                sys.exit("why")
+            return {"metric": -1.0}
+        return {"metric": 1.0, "code": os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), "pid": os.getpid()}
+
+    async def scenario() -> None:
+        async with one_worker(train, wants=("hparams",)) as worker:
+            first, second = await worker.run(0, end=end), await worker.run(1, end=end)
+        for ended in (first, second):
+            assert (ended.state, ended.record["metrics"]["metric"]) == ("COMPLETE", 1.0), ended
+            assert ended.record["metrics"]["code"] == code
+            assert "the child's" in ended.text
+            assert ("ValueError: only in the child" in ended.text) == (end == "raise")
+            assert ("why" in ended.text) == (end == "sys.exit('why')")
+            assert "lagom_magic/worker" not in ended.text
+        assert first.record["metrics"] == second.record["metrics"]
+        assert [message["type"] for message in worker.messages].count("trial_ended") == 2
+
+    go(scenario())
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+def test_a_fork_that_nobody_waits_for_neither_takes_the_trial_over_nor_stays(isolate: bool) -> None:
+    def train(hparams, reporter):
+        import os
+        import time
+
+        if os.fork() == 0:
+            time.sleep(hparams["i"])  # one comes back at once, one after the trial
+            return -1.0
+        reporter.broadcast(1.0)
+        return 1.0
+
+    async def scenario() -> None:
+        async with one_worker(train, wants=("hparams", "reporter"), isolate=isolate) as worker:
+            ends = [await worker.run(trial_id, i=i) for trial_id, i in enumerate((0, 1, 0))]
+        assert [(end.state, end.record["metrics"]) for end in ends] == [("COMPLETE", {"metric": 1.0})] * 3
+        assert worker.failure is None
+
+    go(scenario())
+
+
+def test_a_fork_while_another_thread_prints_ends_too() -> None:
+    def train():
+        import os
+        import threading
+
+        is_done = threading.Event()
+
+        def chatter():
+            while not is_done.is_set():
+                print("." * 100)
+
+        thread = threading.Thread(target=chatter)
+        thread.start()
+        codes = set()
+        for _ in range(50):
+            pid = os.fork()
+            if pid == 0:
+                return -1.0
+            codes.add(os.waitpid(pid, 0)[1])
+        is_done.set()
+        thread.join()
+        return {"metric": max(codes)}
+
+    async def scenario() -> None:
+        async with one_worker(train) as worker:
+            ended = await worker.run(0)
+        assert ended.record["metrics"] == {"metric": 0.0}, ended.state
+
+    go(scenario())
+
+
+def test_a_fork_that_comes_out_of_unpickling_the_function_ends_there() -> None:
+    class Forks:
+        def __reduce__(self):
+            return os.fork, ()
+
+    def train(pid):
+        return {"metric": float(pid > 0)}
+
+    content = {"train_fn": by_value(train), "fixed": {"pid": Forks()}, "wants": [], "hparam_names": []}
+
+    async def scenario() -> None:
+        async with one_worker(train, payload=cloudpickle.dumps(content)) as worker:
+            ended = await worker.run(0)
+        assert ended.record["metrics"] == {"metric": 1.0}, ended
 
     go(scenario())
 

@@ -99,6 +99,79 @@ def test_links_and_other_folders_lead_to_one_real_path(start: Started, tmp_path:
     assert set(reads(start(train))) == {str(rows), str(Path("sub/own.txt").absolute())}
 
 
+def test_what_is_read_through_a_link_that_the_trial_made_is_what_it_led_to(start: Started, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    make(lake, ["a.csv", "b.csv", "c.csv", "deep/d.csv", "deep/e.csv", "deep/f.csv"])
+    make(Path("data"), ["own.csv", "rows.csv"])
+
+    def train(lake):
+        os.symlink(f"{lake}/a.csv", "train.csv")
+        open("./train.csv").close()
+        os.symlink(f"{lake}/b.csv", "data/b.csv")
+        open("data/b.csv").close()
+        os.makedirs("made")
+        os.symlink(f"{lake}/deep", "made/part")
+        open("made/part/d.csv").close()
+        os.symlink("made/part", "again")
+        open("again/../c.csv").close()
+        open(os.path.abspath("again/e.csv")).close()
+        os.symlink("data/rows.csv", "alias.csv")
+        open("alias.csv").close()
+        open("data/own.csv").close()
+        os.symlink("round", "round")
+        for wrong in ("round", "missing/../x", "made/gone.csv"):
+            with contextlib.suppress(OSError):
+                open(wrong).close()
+        os.chdir("made")
+        open("part/f.csv").close()
+        return 1
+
+    run = start(train, hparams={"lake": str(lake)})
+    data = Path("data").absolute()
+    files = {*lake.rglob("*.csv"), data / "own.csv", data / "rows.csv"}
+    assert set(reads(run)) == {str(path) for path in files}
+    assert writes(run) == {}
+
+
+def test_names_count_from_a_folder_that_the_trial_made_and_ended_in(start: Started) -> None:
+    Path("data.csv").write_text("1")
+
+    def train():
+        os.mkdir("made")
+        os.chdir("made")
+        open("../data.csv").close()
+        return 1
+
+    assert set(reads(start(train))) == {str(Path("data.csv").absolute())}
+
+
+def test_what_is_written_through_a_link_that_the_trial_made_is_no_input(start: Started, tmp_path: Path) -> None:
+    lake, out = tmp_path / "lake", tmp_path / "out"
+    make(lake, ["a.csv"])
+    out.mkdir()
+    with contextlib.closing(sqlite3.connect(lake / "rows.sqlite")) as connection:
+        connection.execute("create table t (x)")
+
+    def train(lake, out):
+        os.symlink(f"{out}/result.csv", "result.csv")
+        os.symlink(out, "made")
+        for name in ("result.csv", "made/more.csv"):
+            with open(name, "w") as file:
+                file.write("12345")
+        for name in ("result.csv", f"{out}/result.csv", "made/more.csv", f"{out}/more.csv"):
+            open(name).close()
+        os.symlink(f"{lake}/a.csv", "new")
+        os.replace("new", "train.csv")
+        open("train.csv").close()
+        os.symlink(f"{lake}/rows.sqlite", "rows.sqlite")
+        sqlite3.connect("rows.sqlite").close()
+        return 1
+
+    run = start(train, hparams={"lake": str(lake), "out": str(out)})
+    assert set(reads(run)) == {str(lake / "a.csv"), str(lake / "rows.sqlite")}
+    assert set(writes(run)) == {str(out / "result.csv"), str(out / "more.csv")}
+
+
 def test_what_a_trial_writes_elsewhere_is_told_and_its_own_folders_are_not(start: Started, tmp_path: Path) -> None:
     Path("own.txt").write_text("the notebook's")
     Path("both.txt").write_text("read, then written over")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -391,6 +392,70 @@ def test_a_folder_that_can_be_neither_emptied_nor_replaced_says_so(
     monkeypatch.setattr("os.rename", _unless_stuck(os.rename, str(workdir.path)))
     workdir.collect(str(tmp_path / "files"))
     assert "cannot be removed" in workdir.leftover
+
+
+IN_ITS_PLACE: dict[str, tuple[Callable[[Path, Path], object], str]] = {
+    "a link": (lambda work, notebook: work.symlink_to(notebook), "left a link to '"),
+    "a link to nowhere": (lambda work, _: work.symlink_to("/nowhere/at/all"), "left a link to '/nowhere/at/all'"),
+    "a file": (lambda work, _: work.write_text("mine"), "left a file"),
+    "a pipe": (lambda work, _: os.mkfifo(work), "left a file"),
+    "nothing": (lambda *_: None, "left nothing"),
+}
+
+
+@pytest.mark.parametrize(("put", "words"), IN_ITS_PLACE.values(), ids=IN_ITS_PLACE.keys())
+def test_what_a_trial_put_in_the_folders_place_gives_way_and_is_not_followed(
+    workdir: Workdir, notebook: Path, tmp_path: Path, put: Callable[[Path, Path], object], words: str
+) -> None:
+    before = tree(notebook)
+    work = Path(workdir.path)
+    (work / "lost").write_text("mine")
+    shutil.rmtree(work)
+    put(work, notebook)
+    warning = workdir.collect(str(tmp_path / "files"))
+    assert words in warning
+    assert "in the place of its working directory" in warning
+    assert tree(notebook) == before
+    assert not (tmp_path / "files").exists()
+    assert work.is_dir()
+    assert not work.is_symlink()
+    (work / "next").write_text("next")
+    assert workdir.collect(str(tmp_path / "next")) == ""
+    assert tree(tmp_path / "next") == {"next": "next"}
+    assert sorted(os.listdir(work)) == ["data", "model.pt"]
+
+
+def test_a_folder_that_became_a_link_is_known_by_its_own_name_to_the_next_process(
+    workdir: Workdir, notebook: Path, tmp_path: Path
+) -> None:
+    before = tree(notebook)
+    shutil.rmtree(workdir.path)
+    Path(workdir.path).symlink_to(notebook)
+    again = Workdir(workdir.path, workdir.notebook_dir)
+    assert again.path == workdir.path
+    again.collect(str(tmp_path / "files"))
+    assert tree(notebook) == before
+
+
+def test_the_links_that_a_trial_made_itself_are_told_with_what_they_led_to(
+    workdir: Workdir, notebook: Path, tmp_path: Path
+) -> None:
+    guarded(
+        workdir,
+        "os.symlink('/elsewhere/e.csv', 'train.csv'); os.symlink('deep', 'data/again')\n"
+        "os.symlink(workdir.notebook_dir + '/model.pt', 'alias.pt'); os.makedirs('made'); os.symlink('/x', 'made/x')\n"
+        "os.remove('model.pt'); os.symlink('/elsewhere/model.pt', 'model.pt')",
+    )
+    workdir.collect(str(tmp_path / "files"))
+    assert workdir.own_links == {
+        f"{workdir.path}/train.csv": "/elsewhere/e.csv",
+        f"{workdir.path}/data/again": "deep",
+        f"{workdir.path}/alias.pt": f"{notebook}/model.pt",
+        f"{workdir.path}/made/x": "/x",
+        f"{workdir.path}/model.pt": "/elsewhere/model.pt",
+    }
+    workdir.collect(str(tmp_path / "files"))
+    assert workdir.own_links == {}
 
 
 def _unless_stuck(call: Callable[..., None], *more: str) -> Callable[..., None]:
