@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from lagom_magic.display import summary
 from lagom_magic.display.alignment import aligned
+from lagom_magic.display.origin import arguments
 from lagom_magic.display.params import repeats_first
 from lagom_magic.display.stored import StoredRun
 from lagom_magic.display.typed_options import typed_options
@@ -19,14 +21,23 @@ DIFF_LIMIT, PACKAGE_LIMIT, PARAM_LIMIT = 80, 40, 40
 #: Lines of two sources that are aligned with each other, which takes their number's third power at worst.
 ALIGNED_LIMIT = 2_000
 CELL_LIMIT, NAME_LIMIT = 32, 40
+#: Characters of a cell that counts trials by their states, of which there are few.
+_COUNTS_LIMIT = 160
 #: Characters of a value that are looked at, and of what two have in common before they differ, shown again.
 _VALUE_LIMIT, _BEFORE = 4_000, 8
 #: Lines that are the same, shown around those that differ.
 _CONTEXT = 2
 #: Options that have a row of their own.
 _NOT_SHOWN = frozenset({"verb", "--sampler", "--pruner", "--seed", "--no-seed", "--set"})
+_ABSENT = object()
 
-Row = tuple[str, list[str]]
+
+class _Row(NamedTuple):
+    """A name and whole values, so that what differs behind the place where it is cut differs."""
+
+    name: str
+    values: list[str]
+    limit: int = CELL_LIMIT
 
 
 def render_comparison(runs: Sequence[StoredRun]) -> str:
@@ -35,9 +46,9 @@ def render_comparison(runs: Sequence[StoredRun]) -> str:
     Args:
         runs: at least two.
     """
-    rows = [row for row in _rows(runs) if any(cell != NOTHING for cell in row[1])]
-    different = [(name, _cells(values)) for name, values in rows if len(set(values)) > 1]
-    same = [(name, _cells(values)) for name, values in rows if len(set(values)) == 1]
+    rows = [row for row in _rows(runs) if any(value != NOTHING for value in row.values)]
+    different = [(row.name, _cells(row.values, row.limit)) for row in rows if len(set(row.values)) > 1]
+    same = [(row.name, _cells(row.values, row.limit)) for row in rows if len(set(row.values)) == 1]
     head = ("run", [one_line(run.dir.name, CELL_LIMIT) for run in runs])
     parts = ["\n".join(_table([head, *different])) if different else "nothing in the tables differs"]
     if same:
@@ -49,17 +60,15 @@ def render_comparison(runs: Sequence[StoredRun]) -> str:
     return "\n\n".join(parts)
 
 
-def _rows(runs: Sequence[StoredRun]) -> Iterable[Row]:
-    """Names and whole values, so that what differs behind the place where it is cut differs."""
-
-    def row(name: str, cell: Callable[[StoredRun], str]) -> Row:
-        return name, [cell(run) or NOTHING for run in runs]
+def _rows(runs: Sequence[StoredRun]) -> Iterable[_Row]:
+    def row(name: str, cell: Callable[[StoredRun], str], limit: int = CELL_LIMIT) -> _Row:
+        return _Row(name, [cell(run) or NOTHING for run in runs], limit)
 
     yield row("experiment", lambda run: summary.experiment_name(run.view))
     yield row("state", lambda run: run.view.state.value)
     yield row("kind", lambda run: run.view.header.kind if run.view.header else "")
     yield row("took", lambda run: duration(run.view.elapsed_s(run.view.updated_at or 0.0)))
-    yield row("trials", lambda run: summary.state_counts(run.view))
+    yield row("trials", lambda run: summary.state_counts(run.view), _COUNTS_LIMIT)
     yield row("seed", _seed)
     yield row("sampler", lambda run: run.view.header.sampler if run.view.header else "")
     yield row("pruner", lambda run: run.view.header.pruner if run.view.header else "")
@@ -68,22 +77,25 @@ def _rows(runs: Sequence[StoredRun]) -> Iterable[Row]:
     yield row("note", lambda run: run.note)
     yield row("best trial", lambda run: NOTHING if run.view.best is None else summary.trial_label(run.view.best))
     for name in _names(run.view.metric_names for run in runs):
-        yield row(f"metric {one_line(name, NAME_LIMIT)}", lambda run, name=name: _metric(run, name))  # type: ignore[misc]
-    for name in _names(run.view.hparam_names for run in runs):
-        yield row(one_line(name, NAME_LIMIT), lambda run, name=name: _hparam(run, name))  # type: ignore[misc]
+        title = "metric" if name == "metric" else f"metric {one_line(name, NAME_LIMIT)}"
+        yield _Row(title, _told([_metric(run, name) for run in runs], metric))
+    called_with = [_arguments(run) for run in runs]
+    for name in _names(called_with):
+        values = [of_run.get(name, _ABSENT) for of_run in called_with]
+        yield _Row(one_line(name, NAME_LIMIT), _told(values, partial(hparam, limit=_VALUE_LIMIT)))
     options = [_options(run) for run in runs]
     for name in _names(options):
-        yield one_line(name, NAME_LIMIT), [of_run.get(name) or NOTHING for of_run in options]
+        yield _Row(one_line(name, NAME_LIMIT), [of_run.get(name) or NOTHING for of_run in options])
 
 
-def _cells(values: Sequence[str]) -> list[str]:
+def _cells(values: Sequence[str], limit: int = CELL_LIMIT) -> list[str]:
     """Values in the room that there is: of such as differ behind it, from a little before they do."""
-    cells = [one_line(value, CELL_LIMIT) or NOTHING for value in values]
+    cells = [one_line(value, limit) or NOTHING for value in values]
     if len(set(cells)) < len(set(values)):
         signs = enumerate(zip(*values, strict=False))
         begin = next((at for at, one in signs if len(set(one)) > 1), min(map(len, values))) - _BEFORE
         if begin > 0:
-            return [one_line(f"…{value[begin:]}", CELL_LIMIT) for value in values]
+            return [one_line(f"…{value[begin:]}", limit) for value in values]
     return cells
 
 
@@ -101,13 +113,29 @@ def _seed(run: StoredRun) -> str:
     return NOTHING if header is None or header.seed is None else str(header.seed)
 
 
-def _metric(run: StoredRun, name: str) -> str:
-    return NOTHING if run.view.best is None else metric(run.view.best.metrics.get(name))
+def _told(values: Sequence[Any], short: Callable[[Any], str]) -> list[str]:
+    """Values in short; numbers with all digits where they would look the same and are not."""
+    shown = [NOTHING if value is _ABSENT else short(value) for value in values]
+    exact = [
+        text if value is _ABSENT else _all_digits(value) or text for value, text in zip(values, shown, strict=True)
+    ]
+    return exact if len(set(exact)) > len(set(shown)) else shown
 
 
-def _hparam(run: StoredRun, name: str) -> str:
-    best = run.view.best
-    return NOTHING if best is None or name not in best.hparams else hparam(best.hparams[name], _VALUE_LIMIT)
+def _all_digits(value: Any) -> str:
+    """Of a number, whole ones alike whether they are floats or not; '' of anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return ""
+    return str(int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e16 else value)
+
+
+def _metric(run: StoredRun, name: str) -> Any:
+    return _ABSENT if run.view.best is None else run.view.best.metrics.get(name, _ABSENT)
+
+
+def _arguments(run: StoredRun) -> dict[str, Any]:
+    """What every trial had, and what was chosen for the best trial, or the only one."""
+    return {**arguments(run), **({} if run.main_trial is None else run.main_trial.hparams)}
 
 
 def _options(run: StoredRun) -> dict[str, str]:
@@ -115,7 +143,7 @@ def _options(run: StoredRun) -> dict[str, str]:
     return {name: value for name, value in typed_options(run.document) if name not in _NOT_SHOWN}
 
 
-def _table(rows: Sequence[Row], indent: str = "") -> list[str]:
+def _table(rows: Sequence[tuple[str, list[str]]], indent: str = "") -> list[str]:
     cells = [[name, *values] for name, values in rows]
     return [f"{indent}{line}" for line in aligned(cells, left_aligned=range(len(cells[0])))]
 

@@ -1,4 +1,4 @@
-"""Where a run came from, in its report: notebook, code, machine and data, and the models that came of it.
+"""Where a run came from, in its report: notebook, code, arguments, machine and data, and the models that came of it.
 
 Everything is read from what others wrote (a worker's words, a folder that somebody sent), so any of it may be missing
 or of another form.
@@ -13,7 +13,7 @@ from typing import Any
 from lagom_magic.display.elements import facts, folded, part, table
 from lagom_magic.display.stored import StoredRun
 from lagom_magic.display.trial_files import trial_words
-from lagom_magic.display.wording import count, metric, one_line, size
+from lagom_magic.display.wording import count, hparam, metric, one_line, size
 from lagom_magic.events.fold import TrialView
 from lagom_magic.store.lineage import Use
 
@@ -21,12 +21,22 @@ from lagom_magic.store.lineage import Use
 DATA_LIMIT, MODEL_LIMIT = 20, 50
 _MODEL_HEAD = ("model", "framework", "metrics", "what goes in and comes out", "of")
 _HASH_LENGTH = 12
-_PATH_LIMIT = 300
+_PATH_LIMIT, _VALUE_LIMIT = 300, 400
 
 
 def origin(run: StoredRun) -> str:
     """What is known of where it came from; '' where nothing is."""
-    return facts(_facts(run)) + part(_data_title(run), _data(run)) + part("Exported models", _models(run))
+    return (
+        facts(_facts(run))
+        + part("Arguments", facts((name, hparam(value, _VALUE_LIMIT)) for name, value in arguments(run).items()))
+        + part(_data_title(run), _data(run))
+        + part("Exported models", _models(run))
+    )
+
+
+def arguments(run: StoredRun) -> dict[str, Any]:
+    """Argument → what every trial had there: the function's own default, or what was fixed."""
+    return {**_part(run.document, "defaults"), **_part(run.document, "fixed_hparams")}
 
 
 def _facts(run: StoredRun) -> Iterator[tuple[str, str]]:

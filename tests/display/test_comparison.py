@@ -62,6 +62,72 @@ def test_whatever_differs_is_not_told_to_be_the_same(tmp_path: Path, name: str, 
     assert len(set(row[1:])) == 2
 
 
+def called_with(home: Path, defaults: dict[str, Any], fixed: dict[str, Any], metric: str = "accuracy") -> StoredRun:
+    """A run of one trial whose function had these defaults and was given these arguments."""
+    end = TrialEnded(0, 1, 1, TrialState.COMPLETE, {metric: 0.5}, 0.5)
+    facts = [*begun(metric=metric, hparam_names=()), TrialStarted(0, 1, 1, fixed), end, RunEnded(RunState.COMPLETE)]
+    run = run_on_disk(home, facts=facts)
+    (run / "run.json").write_text(json.dumps({"kind": "run", "defaults": defaults, "fixed_hparams": fixed}))
+    return read_stored(run)
+
+
+def test_a_default_is_compared_with_what_another_run_was_given(tmp_path: Path) -> None:
+    asked = called_with(tmp_path, {"csv": "a.csv"}, {"depth": 5})
+    different, _, same = render_comparison([called_with(tmp_path, {"csv": "a.csv", "depth": 3}, {}), asked]).partition(
+        "the same in all:\n"
+    )
+    assert ["depth", "3", "5"] in [line.split() for line in different.splitlines()]
+    assert ["csv", "a.csv"] in [line.split() for line in same.splitlines()]
+
+
+def test_arguments_are_compared_where_no_trial_is_the_best(tmp_path: Path) -> None:
+    runs = [run_with(tmp_path, {}, {}, has_metric=False) for _ in range(2)]
+    for run, document in zip(runs, ({"defaults": {"depth": 3}}, {"fixed_hparams": {"depth": 5}}), strict=True):
+        (run.dir / "run.json").write_text(json.dumps(document))
+    text = render_comparison([read_stored(run.dir) for run in runs])
+    assert ["depth", "3", "5"] in [line.split() for line in text.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([0.12345, 0.12346], ["0.12345", "0.12346"]),
+        ([0.12345, 0.2], ["0.123", "0.2"]),
+        ([1_000_000_007, 1_000_000_009], ["1000000007", "1000000009"]),
+        ([1e300, 1.0001e300], ["1e+300", "1.0001e+300"]),
+        ([3, 3.0], ["3"]),
+        ([0.12345, 0.12345], ["0.123"]),
+    ],
+)
+def test_numbers_have_all_digits_where_they_look_the_same_and_are_not(
+    tmp_path: Path, values: list[float], shown: list[str]
+) -> None:
+    text = render_comparison([called_with(tmp_path, {"lr": value}, {}) for value in values])
+    assert ["lr", *shown] in [line.split() for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("defaults", [None, 3, ["depth"]])
+def test_defaults_of_another_form_are_none(tmp_path: Path, defaults: Any) -> None:
+    run = called_with(tmp_path, defaults, {"depth": 5})
+    assert ["depth", "5"] in [line.split() for line in render_comparison([run, run]).splitlines()]
+
+
+def test_how_many_trials_came_to_what_is_never_cut(tmp_path: Path) -> None:
+    facts: list[Fact] = begun()
+    for trial_id, state in enumerate((TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED, TrialState.STOPPED)):
+        facts += [TrialStarted(trial_id, 1, 1, {}), TrialEnded(trial_id, 1, 1, state, {}, None)]
+    run = read_stored(run_on_disk(tmp_path, facts=[*facts, RunEnded(RunState.COMPLETE)]))
+    text = render_comparison([run, run_with(tmp_path, {})])
+    assert "1 complete · 1 pruned · 1 failed · 1 stopped  1 complete" in text
+
+
+def test_a_number_returned_without_a_name_is_the_metric(tmp_path: Path) -> None:
+    text = render_comparison([called_with(tmp_path, {}, {}, name) for name in ("metric", "loss")])
+    rows = [line.split() for line in text.splitlines()]
+    assert ["metric", "0.5000", "–"] in rows
+    assert ["metric", "loss", "–", "0.5000"] in rows
+
+
 def test_a_long_value_is_shown_from_where_it_differs(tmp_path: Path) -> None:
     ends = ("v1.csv", "v2.csv")
     text = configured(tmp_path, *({"train_set": f"/data/project/experiments/customers/{end}"} for end in ends))

@@ -107,6 +107,13 @@ def test_without_run_json_the_journal_says_when_it_began(tmp_path: Path, documen
     )
 
 
+def test_it_says_what_every_trial_was_called_with(tmp_path: Path) -> None:
+    document = {"defaults": {"csv": "a.csv", "layers": [1, 2]}, "fixed_hparams": {"depth": 5}}
+    html = report(tmp_path, trial(0, 0.5), {"run.json": document})
+    assert "Arguments csv a.csv layers [1, 2] depth 5" in words(section(html, "Where it came from"))
+    assert "Arguments" not in words(report(tmp_path, trial(0, 0.5)))
+
+
 def test_it_says_where_the_run_came_from(tmp_path: Path) -> None:
     used = FilesUsed(1, 1, 1, (read("/data/customers.csv"), read("/data/big", sha256="")), (read("/out/x"),), n_more=3)
     export = ModelExported(

@@ -70,6 +70,15 @@ test('the best value comes first, and a header sorts by its column', () => {
   expect(rowIds(container)).toEqual(['2', '1', '0']);
 });
 
+test('what stands beside the table knows how wide its columns are', () => {
+  const { container } = open(updateJson(1, 0, 9, { trials: [trialJson(0), trialJson(1)] }));
+  const columns = [...container.querySelectorAll('col')].map(column => parseFloat(column.style.width));
+  const beside = container.querySelector('.lagom-Columns')?.parentElement;
+  expect(beside?.style.getPropertyValue('--lagom-needed')).toBe(
+    `${columns.reduce((sum, one) => sum + one)}px`
+  );
+});
+
 test('the filter keeps the trials that it describes', () => {
   const { container } = open(
     updateJson(1, 0, 9, { trials: [trialJson(0), trialJson(1, { state: 'FAILED' })] })

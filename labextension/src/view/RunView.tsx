@@ -3,6 +3,7 @@ import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks'
 
 import { Ablation } from './Ablation';
 import { BestSoFar } from './BestSoFar';
+import { useNeededWidths } from './columnWidths';
 import { columnsOf, defaultSorting } from './columns';
 import type { ISorting } from './columns';
 import { ViewProvider, useView } from './context';
@@ -90,6 +91,7 @@ function Content({ run: told, revision, context, connection }: IContentProps) {
   const best = run.best_id === null ? null : (model.trials.get(run.best_id) ?? null);
   const picked = pickedId === null ? null : (model.trials.get(pickedId) ?? null);
   const columns = useMemo(() => columnsOf(t, run, trials), [t, run, trials]);
+  const neededWidths = useNeededWidths(columns, trials, now);
   const failed = useMemo(() => failedTrials(run, trials), [run, trials]);
   // What was hovered may be gone with what is opened in its place.
   const open = useCallback((trial_id: number) => {
@@ -153,7 +155,7 @@ function Content({ run: told, revision, context, connection }: IContentProps) {
       ?.focus({ preventScroll: true });
   };
   return (
-    <div ref={root}>
+    <div ref={root} style={{ '--lagom-needed': `${neededWidths.reduce((sum, one) => sum + one, 0)}px` }}>
       <Header run={run} best={best} />
       <ProgressBar run={run} />
       <p class="lagom-unseen" role="status">
@@ -203,6 +205,7 @@ function Content({ run: told, revision, context, connection }: IContentProps) {
             run={run}
             trials={trials}
             columns={columns}
+            neededWidths={neededWidths}
             now={now}
             sorting={sorting ?? defaultSorting(run)}
             onSort={setSorting}

@@ -3,6 +3,7 @@ import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } fr
 
 import { FIXED_COLUMNS, sorted } from './columns';
 import type { IColumn, IColumns, ISorting } from './columns';
+import { endingAtTheEdge } from './columnWidths';
 import { useView } from './context';
 import { parseFilter, vocabularyOf } from './filter';
 import { formatCount, formatHparam, oneLine } from './format';
@@ -15,25 +16,13 @@ import type { IRun, ITrial } from '../model/messages';
 
 export const ROW_HEIGHT = 27;
 const PAGE_ROWS = 10;
-/** Width of a character in the table's cells, and where they are words of ours. */
-const CHARACTER_PX = 7.3;
-const WORD_CHARACTER_PX = 7.2;
-/** The same in its head, where letters are bold, and of the mark beside the sorted column's title. */
-const TITLE_CHARACTER_PX = 7.3;
-const SORT_MARK_PX = 12;
-const PADDING_PX = 12;
-const ICON_PX = 20;
-const CURVE_PX = 60 + PADDING_PX;
-/** Longer values are cut, and longer titles where the values below are short. */
-const WIDTH_LIMIT_PX = 160;
-const TITLE_LIMIT_PX = 110;
-/** Rows whose values tell how wide a column becomes. */
-const WIDTH_SAMPLE = 100;
 
 export interface ITrialTableProps {
   run: IRun;
   trials: readonly ITrial[];
   columns: IColumns;
+  /** Pixels that each column needs. */
+  neededWidths: readonly number[];
   now: number;
   sorting: ISorting;
   onSort: (sorting: ISorting) => void;
@@ -45,7 +34,8 @@ export interface ITrialTableProps {
 }
 
 export function TrialTable(props: ITrialTableProps) {
-  const { run, trials, columns, now, sorting, onSort, filter, onFilter, pickedId, onHover, onOpen } = props;
+  const { run, trials, columns, neededWidths, now, sorting, onSort } = props;
+  const { filter, onFilter, pickedId, onHover, onOpen } = props;
   const { t } = useView();
   const box = useRef<HTMLDivElement>(null);
   const { width, height } = useSize(box, { width: 640, height: 320 });
@@ -63,7 +53,7 @@ export function TrialTable(props: ITrialTableProps) {
     [trials, chosen, columns, sorting, sorting.key === 'time' ? now : 0]
   );
   const axes = useMemo(() => axesOf(run, trials), [run, trials]);
-  const widths = useWidths(columns, rows, now);
+  const widths = endingAtTheEdge(neededWidths, width);
   const total = widths.reduce((sum, one) => sum + one, 0);
   const leftsText = widths
     .slice(0, FIXED_COLUMNS)
@@ -288,32 +278,6 @@ function Spacer({ nRows }: { nRows: number }) {
       <td style={{ height: `${nRows * ROW_HEIGHT}px` }} />
     </tr>
   );
-}
-
-/** Pixels that each column needs; they only grow, so that the table does not shake. */
-function useWidths(columns: IColumns, rows: readonly ITrial[], now: number): number[] {
-  const widest = useRef(new Map<string, number>());
-  const stride = Math.ceil(rows.length / WIDTH_SAMPLE) || 1;
-  const sample = rows.filter((_, index) => index % stride === 0);
-  return columns.shown.map(column => {
-    const longest = Math.max(0, ...sample.map(trial => column.text(trial, now).length));
-    const content =
-      column.key === 'state'
-        ? ICON_PX + longest * WORD_CHARACTER_PX
-        : column.key === 'curve'
-          ? longest * WORD_CHARACTER_PX
-          : (column.key === 'id' ? longest + 2 : longest) * CHARACTER_PX; // the star
-    const title =
-      (column.title.length + (column.key === 'value' ? 1 : 0)) * TITLE_CHARACTER_PX + SORT_MARK_PX; // a wide arrow
-    const needed = Math.max(
-      Math.min(content + PADDING_PX, WIDTH_LIMIT_PX),
-      Math.min(title + PADDING_PX, TITLE_LIMIT_PX),
-      column.key === 'curve' ? CURVE_PX : 0
-    );
-    const width = Math.max(widest.current.get(column.key) ?? 0, Math.ceil(needed));
-    widest.current.set(column.key, width);
-    return width;
-  });
 }
 
 function axesOf(run: IRun, trials: readonly ITrial[]): IAxes {
