@@ -73,8 +73,8 @@ export function Curves({ run, trials, pickedId, hoveredId, onHover, onOpen }: IC
       {drawn.length === 0 ? (
         <p class="lagom-Empty" style={{ height: `${HEIGHT}px` }}>
           {isFinalRun(run.state)
-            ? t.__('No trial has reported a step.')
-            : t.__('No trial has reported a step yet.')}
+            ? t.__('No trial has reported this metric at a step.')
+            : t.__('No trial has reported this metric at a step yet.')}
         </p>
       ) : (
         <svg
