@@ -174,7 +174,7 @@ def notices(view: RunView, limit: int = 5) -> list[str]:
 def warnings(view: RunView) -> list[str]:
     """What trials warn of, each text once: '12 trials warn, e.g. trial 3: 'value' is a DataFrame, …'."""
     found: dict[str, list[TrialView]] = {}
-    for trial in view.trials.values():
+    for trial in [trial for trial in view.trials.values() if trial.warnings]:
         for text in dict.fromkeys(trial.warnings):
             found.setdefault(text, []).append(trial)
     told = [f"{_warners(trials)}: {one_line(text, 300)}" for text, trials in islice(found.items(), WARNING_LIMIT)]

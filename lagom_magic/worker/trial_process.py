@@ -103,7 +103,8 @@ class TrialProcess:
     def _enter_workdir(self) -> None:
         """Goes to the working directory, wherever it was left, and whatever a trial has made of it."""
         self._workdir.restore()
-        os.chdir(self._workdir.path)
+        if not self._workdir.is_current:
+            os.chdir(self._workdir.path)
 
     def _load(self) -> Payload | TrialError:
         try:
@@ -139,7 +140,8 @@ class TrialProcess:
         outcome |= self._logged(outcome.get("warnings", ()))
         if self._distribution is not None:
             outcome["warnings"] = (*self._distribution.warnings, *outcome.get("warnings", ()))
-        self._opened.leave_folder()  # which may be one of those that are gathered
+        if not self._workdir.is_current:
+            self._opened.leave_folder()  # which may be one of those that are gathered
         try:
             is_kept = self._distribution is not None and self._distribution.is_left_alone
             files, warning = folder.gather(self._workdir, start["rank"], keeps_all=is_kept)

@@ -59,6 +59,14 @@ class Workdir:
         """Whether the folder is there: a trial may have removed it, or put something else in its place."""
         return not self._found_instead()
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the folder is this process's current one; asking costs less than `os.chdir`, which is audited."""
+        try:
+            return os.path.samestat(os.stat("."), os.lstat(self.path))
+        except OSError:
+            return False
+
     def restore(self) -> str:
         """Makes the folder anew unless it is in place. What is there instead is removed, and never followed.
 
