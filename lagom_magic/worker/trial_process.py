@@ -102,8 +102,8 @@ class TrialProcess:
 
     def _enter_workdir(self) -> None:
         """Goes to the working directory, wherever it was left, and whatever a trial has made of it."""
-        self._workdir.restore()
         if not self._workdir.is_current:
+            self._workdir.restore()
             os.chdir(self._workdir.path)
 
     def _load(self) -> Payload | TrialError:

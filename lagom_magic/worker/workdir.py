@@ -61,7 +61,10 @@ class Workdir:
 
     @property
     def is_current(self) -> bool:
-        """Whether the folder is this process's current one; asking costs less than `os.chdir`, which is audited."""
+        """Whether the folder is in place and this process's current one.
+
+        Asking costs less than `os.chdir`, which is audited.
+        """
         try:
             return os.path.samestat(os.stat("."), os.lstat(self.path))
         except OSError:
