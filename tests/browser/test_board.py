@@ -58,6 +58,7 @@ def test_the_panel_shows_scalars_and_hyperparameters(browser: BrowserContext, tm
         table = frame.locator("vaadin-grid, tf-hparams-table-view, hparams-table").first
         expect(table).to_contain_text("lr")
         expect(table).to_contain_text("kind")
+        expect(table).to_contain_text("0.8769")  # a trial's row
         page.screenshot(path=shots / "lab-board-hparams.png")
 
         # the server's process shows it; without the token it answers nobody

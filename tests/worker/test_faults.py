@@ -699,24 +699,34 @@ def test_a_fork_that_comes_out_of_the_function_ends_there_as_a_program_does(end:
 
 
 @pytest.mark.parametrize("isolate", [False, True])
-def test_a_fork_that_nobody_waits_for_neither_takes_the_trial_over_nor_stays(isolate: bool) -> None:
+def test_a_fork_that_nobody_waits_for_neither_takes_the_trial_over_nor_stays(isolate: bool, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+
     def train(hparams, reporter):
         import os
-        import time
 
         if os.fork() == 0:
-            time.sleep(hparams["i"])  # one comes back at once, one after the trial
+            if hparams["is_late"]:
+                with open(hparams["gate"]) as file:  # comes back after the trial; the others at once
+                    file.readline()
             return -1.0
         reporter.broadcast(1.0)
         return 1.0
 
     async def scenario() -> None:
         async with one_worker(train, wants=("hparams", "reporter"), isolate=isolate) as worker:
-            ends = [await worker.run(trial_id, i=i) for trial_id, i in enumerate((0, 1, 0))]
+            ends = [
+                await worker.run(0, gate=str(gate), is_late=False),
+                await worker.run(1, gate=str(gate), is_late=True),
+            ]
+            file.write(b"go\n")
+            ends.append(await worker.run(2, gate=str(gate), is_late=False))
         assert [(end.state, end.record["metrics"]) for end in ends] == [("COMPLETE", {"metric": 1.0})] * 3
         assert worker.failure is None
 
-    go(scenario())
+    with gate.open("rb+", buffering=0) as file:  # for reading too, so that nobody waits to open it
+        go(scenario())
 
 
 def test_a_fork_while_another_thread_prints_ends_too() -> None:

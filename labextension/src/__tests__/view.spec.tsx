@@ -79,6 +79,15 @@ test('what stands beside the table knows how wide its columns are', () => {
   );
 });
 
+test('beside the state there is room for the mark of warnings', () => {
+  const stateWidth = (n_warnings: number) => {
+    const { container } = open(updateJson(1, 0, 9, { trials: [trialJson(0, { n_warnings })] }));
+    return parseFloat(container.querySelectorAll('col')[1].style.width);
+  };
+  const plain = stateWidth(0);
+  expect(stateWidth(2)).toBe(plain + 20);
+});
+
 test('the filter keeps the trials that it describes', () => {
   const { container } = open(
     updateJson(1, 0, 9, { trials: [trialJson(0), trialJson(1, { state: 'FAILED' })] })

@@ -39,11 +39,12 @@ export function useNeededWidths(columns: IColumns, trials: readonly ITrial[], no
   const widest = useRef(new Map<string, number>());
   const stride = Math.ceil(trials.length / WIDTH_SAMPLE) || 1;
   const sample = trials.filter((_, index) => index % stride === 0);
+  const markPx = trials.some(trial => trial.n_warnings > 0) ? ICON_PX : 0;
   return columns.shown.map(column => {
     const longest = Math.max(0, ...sample.map(trial => column.text(trial, now).length));
     const content =
       column.key === 'state'
-        ? ICON_PX + longest * WORD_CHARACTER_PX
+        ? ICON_PX + longest * WORD_CHARACTER_PX + markPx
         : column.key === 'curve'
           ? longest * WORD_CHARACTER_PX
           : (column.key === 'id' ? longest + 2 : longest) * CHARACTER_PX; // the star
